@@ -1,0 +1,14 @@
+//! How threads share the keyspace: shard locks with a gate over all of them, pins for long reads, and one way to wait.
+//!
+//! - [`Shards`]: the shards behind their locks, one, several or all at a time;
+//! - [`Pinned`]: a large value that a long reader may keep while its shard is unlocked;
+//! - [`WaitList`]: whoever cannot go on registers a waker here, checks again, and sleeps.
+
+mod pin;
+mod raw;
+mod shards;
+mod wait;
+
+pub use pin::{Pin, Pinned, Shared};
+pub use shards::{Hold, Shards};
+pub use wait::{Ticket, WaitList, block_on_wait};

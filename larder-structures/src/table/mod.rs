@@ -1,0 +1,463 @@
+//! The hash table behind the keyspace, hashes, sets and the member index of sorted sets.
+//!
+//! # Shape
+//!
+//! A bucket is one cache line of eight slots; a slot is one word:
+//!
+//! ```text
+//! 63            48 47                                   3 2 1 0
+//! |      tag      |            address of the entry      |c|t|k|
+//! ```
+//!
+//! The tag is 16 bits of the hash, so that a lookup follows a wrong address about once in eight thousand probes; the
+//! entry itself holds the key. `k` is the snapshot's colour, `t` says that the entry has an expiry, `c` (in the last
+//! slot only) that the word is the address of an overflow bucket. The slots of a chain are kept dense: its first
+//! empty slot ends it.
+//!
+//! # Growing without a pause
+//!
+//! A table that is too full allocates a second one of twice the buckets and moves two old buckets with every change.
+//! Until a bucket of the old table is moved it stays in charge of its keys, for inserting too, so each key has exactly
+//! one place and a lookup probes one bucket: `old index < moved` decides. Shrinking is the same with half the buckets.
+//!
+//! # SCAN
+//!
+//! A cursor counts buckets with its bits reversed, highest first. Doubling a table splits bucket *i* into *i* and
+//! *i + n*, which this order visits next to each other; so whatever a cursor has behind it stays behind it when the
+//! table changes its size, and an element that is present throughout is returned at least once. While two tables
+//! exist, a step visits the smaller one's bucket and all buckets of the larger one that it splits into. (The idea is
+//! Pieter Noordhuis', from Redis' `dictScan`.)
+//!
+//! # Expiry
+//!
+//! Entries with an expiry are found through a summary: for each group of eight buckets the earliest second at which
+//! something in it may be due. It may be early (the entry was deleted or prolonged), never late. Tables that have
+//! never seen an expiry have no summary.
+
+mod raw;
+mod sample;
+mod scan;
+
+use crate::hash;
+use raw::{Place, Raw};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+pub use scan::{Iter, Scan};
+
+/// What can live in a slot: an owned allocation that knows its own key.
+///
+/// # Safety
+/// `into_raw` returns an address that is a multiple of 8 and below 2^48, whose ownership passes to the caller.
+/// `from_raw` takes that ownership back; `borrow` reads it without.
+pub unsafe trait Element: Sized {
+    /// How an element is seen while it stays in its table.
+    type Ref<'a>: Copy
+    where
+        Self: 'a;
+
+    /// Gives up the element for its address.
+    fn into_raw(self) -> NonNull<u8>;
+
+    /// Takes the element back.
+    ///
+    /// # Safety
+    /// `raw` came from `into_raw`, and nobody else owns it.
+    unsafe fn from_raw(raw: NonNull<u8>) -> Self;
+
+    /// Looks at the element.
+    ///
+    /// # Safety
+    /// `raw` came from `into_raw`, and the element is neither changed nor freed during `'a`.
+    unsafe fn borrow<'a>(raw: NonNull<u8>) -> Self::Ref<'a>
+    where
+        Self: 'a;
+
+    /// The bytes it is found by.
+    fn key<'a>(element: Self::Ref<'a>) -> &'a [u8]
+    where
+        Self: 'a;
+
+    /// When it expires, in Unix milliseconds.
+    fn expires_at_ms<'a>(_element: Self::Ref<'a>) -> Option<u64>
+    where
+        Self: 'a,
+    {
+        None
+    }
+}
+
+/// Slots in a bucket.
+const SLOTS: usize = 8;
+/// Buckets moved by each change while the table resizes.
+const MOVED_PER_CHANGE: usize = 2;
+/// A table shrinks when fewer than one slot in this many is used.
+const SHRINK_BELOW: usize = 10;
+
+/// A hash table of `E`; see the module's essay.
+pub struct Table<E: Element> {
+    /// The table in use, or the target while resizing.
+    main: Raw,
+    /// The table being emptied, and how many of its buckets are done.
+    old: Option<(Raw, usize)>,
+    len: usize,
+    with_expiry: usize,
+    colour: bool,
+    /// Load in percent of slots at which the table doubles.
+    grow_at_percent: u8,
+    _elements: PhantomData<E>,
+}
+
+// SAFETY: the table owns its elements; they go wherever it goes.
+unsafe impl<E: Element + Send> Send for Table<E> {}
+// SAFETY: a shared table only hands out shared views.
+unsafe impl<E: Element + Sync> Sync for Table<E> {}
+
+impl<E: Element> Default for Table<E> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<E: Element> Table<E> {
+    /// An empty table; the first insert allocates.
+    pub const fn new() -> Self {
+        Self::with_load(80)
+    }
+
+    /// An empty table that doubles when `percent` of its slots are used (50 to 100). Tables of different shards are
+    /// given different loads, so that they do not all grow at the same moment.
+    pub const fn with_load(percent: u8) -> Self {
+        Table {
+            main: Raw::empty(),
+            old: None,
+            len: 0,
+            with_expiry: 0,
+            colour: false,
+            grow_at_percent: percent,
+            _elements: PhantomData,
+        }
+    }
+
+    /// An empty table with room for `elements` at once, for who knows beforehand how many will come.
+    pub fn with_room(elements: usize) -> Self {
+        let mut table = Self::new();
+        if elements > 0 {
+            let slots = elements.saturating_mul(100) / usize::from(table.grow_at_percent) + 1;
+            table.main = Raw::with_buckets(slots.div_ceil(SLOTS).next_power_of_two());
+        }
+        table
+    }
+
+    /// How many elements it holds.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it holds nothing.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How many of its elements have an expiry.
+    pub fn with_expiry(&self) -> usize {
+        self.with_expiry
+    }
+
+    /// Bytes of buckets and summaries, without the elements.
+    pub fn memory(&self) -> usize {
+        self.main.memory() + self.old.as_ref().map_or(0, |(old, _)| old.memory())
+    }
+
+    /// How many slots the tables have, overflow not counted.
+    pub fn capacity(&self) -> usize {
+        (self.main.buckets() + self.old.as_ref().map_or(0, |(old, _)| old.buckets())) * SLOTS
+    }
+
+    /// Whether a resize is under way.
+    pub fn is_resizing(&self) -> bool {
+        self.old.is_some()
+    }
+
+    /// The colour that new elements are born in.
+    pub fn colour(&self) -> bool {
+        self.colour
+    }
+
+    /// Changes the colour of elements born from now on.
+    pub fn set_colour(&mut self, colour: bool) {
+        self.colour = colour;
+    }
+
+    /// The element under `key`.
+    #[inline]
+    pub fn get(&self, key: &[u8]) -> Option<E::Ref<'_>> {
+        self.get_hashed(hash::of(key), key)
+    }
+
+    /// [`Table::get`] for who has the hash already.
+    #[inline]
+    pub fn get_hashed(&self, hash: u64, key: &[u8]) -> Option<E::Ref<'_>> {
+        let place = self.find(hash, key)?;
+        // SAFETY: a found place holds an element, which cannot change while the table is borrowed.
+        Some(unsafe { E::borrow(place.address()) })
+    }
+
+    /// The slot of the element under `key`, to change or take it.
+    #[inline]
+    pub fn slot(&mut self, hash: u64, key: &[u8]) -> Option<Slot<'_, E>> {
+        let place = self.find(hash, key)?;
+        Some(Slot { table: self, place, hash })
+    }
+
+    /// Inserts an element whose key is absent, and returns its slot's view.
+    #[inline]
+    pub fn insert(&mut self, element: E) {
+        let raw = element.into_raw();
+        // SAFETY: the element was just given up by its owner, and lives on in this table.
+        let view = unsafe { E::borrow(raw) };
+        let hash = hash::of(E::key(view));
+        self.insert_raw(hash, raw);
+    }
+
+    /// [`Table::insert`] for who has the hash of the element's key already.
+    #[inline]
+    pub fn insert_hashed(&mut self, hash: u64, element: E) {
+        self.insert_raw(hash, element.into_raw());
+    }
+
+    fn insert_raw(&mut self, hash: u64, raw: NonNull<u8>) {
+        self.step();
+        if self.old.is_none() && self.is_too_full() {
+            self.resize((self.main.buckets() * 2).max(1));
+        }
+        // SAFETY: `raw` is owned by this table from here on.
+        let expires = E::expires_at_ms(unsafe { E::borrow(raw) });
+        let flags = raw::flags(self.colour, expires.is_some());
+        let raw_table = self.table_for(hash);
+        raw_table.push(hash, raw, flags);
+        if let Some(at_ms) = expires {
+            raw_table.note_expiry(hash, at_ms);
+            self.with_expiry += 1;
+        }
+        self.len += 1;
+    }
+
+    /// Takes the element under `key` out.
+    #[inline]
+    pub fn remove(&mut self, key: &[u8]) -> Option<E> {
+        let hash = hash::of(key);
+        self.slot(hash, key).map(Slot::take)
+    }
+
+    /// Moves a few buckets if a resize is under way. Every change does so too.
+    #[inline]
+    pub fn step(&mut self) {
+        if self.old.is_some() {
+            self.move_buckets(MOVED_PER_CHANGE);
+        }
+    }
+
+    /// Moves up to `buckets` buckets of a resize under way; for background time. Returns whether more remain.
+    pub fn step_many(&mut self, buckets: usize) -> bool {
+        if self.old.is_some() {
+            self.move_buckets(buckets);
+        }
+        self.old.is_some()
+    }
+
+    fn is_too_full(&self) -> bool {
+        self.len * 100 >= self.main.buckets() * SLOTS * usize::from(self.grow_at_percent)
+    }
+
+    fn shrink_if_sparse(&mut self) {
+        let buckets = self.main.buckets();
+        if self.old.is_none() && buckets > 1 && self.len * SHRINK_BELOW < buckets * SLOTS {
+            let wanted = (self.len * 2).div_ceil(SLOTS).next_power_of_two();
+            self.resize(wanted.min(buckets / 2));
+        }
+    }
+
+    fn resize(&mut self, buckets: usize) {
+        let old = std::mem::replace(&mut self.main, Raw::with_buckets(buckets));
+        if old.buckets() > 0 {
+            self.old = Some((old, 0));
+            self.move_buckets(MOVED_PER_CHANGE);
+        }
+    }
+
+    fn move_buckets(&mut self, mut budget: usize) {
+        let Some((old, moved)) = &mut self.old else { return };
+        while budget > 0 && *moved < old.buckets() {
+            let main = &mut self.main;
+            old.drain_bucket(*moved, |word| {
+                let address = raw::address(word);
+                // SAFETY: the word was in a slot of this table, so it is the address of an element it owns.
+                let view = unsafe { E::borrow(address) };
+                let hash = hash::of(E::key(view));
+                main.push(hash, address, word & raw::FLAGS);
+                if let Some(at_ms) = E::expires_at_ms(view) {
+                    main.note_expiry(hash, at_ms);
+                }
+            });
+            *moved += 1;
+            budget -= 1;
+        }
+        if *moved == old.buckets() {
+            self.old = None;
+        }
+    }
+
+    /// The table in charge of a hash.
+    #[inline]
+    fn table_for(&mut self, hash: u64) -> &mut Raw {
+        match &mut self.old {
+            Some((old, moved)) if old.index(hash) >= *moved => old,
+            _ => &mut self.main,
+        }
+    }
+
+    #[inline]
+    fn find(&self, hash: u64, key: &[u8]) -> Option<Place> {
+        let table = match &self.old {
+            Some((old, moved)) if old.index(hash) >= *moved => old,
+            _ => &self.main,
+        };
+        table.find(hash, |address| {
+            // SAFETY: addresses in slots are those of elements that this table owns.
+            E::key(unsafe { E::borrow(address) }) == key
+        })
+    }
+
+    /// Checks what must always hold; for tests.
+    ///
+    /// # Panics
+    /// When an invariant is broken.
+    pub fn check_invariants(&self) {
+        let mut seen = 0;
+        let mut expiring = 0;
+        for element in self.iter() {
+            let key = E::key(element);
+            assert!(self.get(key).is_some(), "an element is not found by its key");
+            seen += 1;
+            expiring += usize::from(E::expires_at_ms(element).is_some());
+        }
+        assert_eq!(seen, self.len, "len differs from what a walk finds");
+        assert_eq!(expiring, self.with_expiry, "with_expiry differs from what a walk finds");
+    }
+}
+
+impl<E: Element> Drop for Table<E> {
+    fn drop(&mut self) {
+        if let Some((old, moved)) = &mut self.old {
+            for index in *moved..old.buckets() {
+                // SAFETY: the word leaves its slot here, so the element has no other owner.
+                old.drain_bucket(index, |word| drop(unsafe { E::from_raw(raw::address(word)) }));
+            }
+        }
+        for index in 0..self.main.buckets() {
+            // SAFETY: as above.
+            self.main.drain_bucket(index, |word| drop(unsafe { E::from_raw(raw::address(word)) }));
+        }
+    }
+}
+
+/// A found element of a table, to be changed or taken.
+pub struct Slot<'t, E: Element> {
+    table: &'t mut Table<E>,
+    place: Place,
+    hash: u64,
+}
+
+impl<'t, E: Element> Slot<'t, E> {
+    /// The element.
+    #[inline]
+    pub fn get(&self) -> E::Ref<'_> {
+        // SAFETY: the place holds an element while the slot exists.
+        unsafe { E::borrow(self.place.address()) }
+    }
+
+    /// The element, for as long as the table stays borrowed.
+    #[inline]
+    pub fn into_ref(self) -> E::Ref<'t> {
+        // SAFETY: the table is borrowed mutably for 't, by nobody but the caller of this.
+        unsafe { E::borrow(self.place.address()) }
+    }
+
+    /// The snapshot colour of the element.
+    pub fn colour(&self) -> bool {
+        self.place.word() & raw::COLOUR != 0
+    }
+
+    /// Gives the element the table's present colour, once its old state has been handed to a snapshot.
+    pub fn recolour(&mut self) {
+        let flags = raw::flags(self.table.colour, self.place.word() & raw::EXPIRES != 0);
+        self.place.set(raw::with_flags(self.place.word(), flags));
+    }
+
+    /// Changes the element: it is taken out, `change` returns what goes back, under the same key.
+    ///
+    /// If `change` panics, the element is gone from the table.
+    #[inline]
+    pub fn modify<R>(&mut self, change: impl FnOnce(E) -> (E, R)) -> R {
+        let before = self.place.word();
+        let hole = Hole { slot: self };
+        // SAFETY: `hole` closes the slot if `change` unwinds; otherwise the word is replaced below.
+        let (element, result) = change(unsafe { E::from_raw(raw::address(before)) });
+        let slot = hole.fill();
+        let raw = element.into_raw();
+        // SAFETY: the element is owned by the table again.
+        let expires = E::expires_at_ms(unsafe { E::borrow(raw) });
+        let flags = raw::flags(before & raw::COLOUR != 0, expires.is_some());
+        slot.place.set(raw::word(slot.hash, raw, flags));
+        slot.table.with_expiry += usize::from(expires.is_some());
+        slot.table.with_expiry -= usize::from(before & raw::EXPIRES != 0);
+        if let Some(at_ms) = expires {
+            slot.table.table_for(slot.hash).note_expiry(slot.hash, at_ms);
+        }
+        result
+    }
+
+    /// Puts `element`, of the same key, in place of the present one, which is returned.
+    #[inline]
+    pub fn replace(&mut self, element: E) -> E {
+        self.modify(|old| (element, old))
+    }
+
+    /// Takes the element out of the table.
+    pub fn take(self) -> E {
+        let word = self.place.word();
+        self.table.table_for(self.hash).remove(self.hash, self.place);
+        self.table.len -= 1;
+        self.table.with_expiry -= usize::from(word & raw::EXPIRES != 0);
+        self.table.step();
+        self.table.shrink_if_sparse();
+        // SAFETY: the word has left the table, so this is the only owner.
+        unsafe { E::from_raw(raw::address(word)) }
+    }
+}
+
+/// Removes a slot whose element is in somebody's hands, unless it is filled again.
+struct Hole<'s, 't, E: Element> {
+    slot: &'s mut Slot<'t, E>,
+}
+
+impl<'s, 't, E: Element> Hole<'s, 't, E> {
+    fn fill(self) -> &'s mut Slot<'t, E> {
+        let slot: *mut Slot<'t, E> = &mut *std::mem::ManuallyDrop::new(self).slot;
+        // SAFETY: the hole held the only reference to the slot for 's, and is not dropped.
+        unsafe { &mut *slot }
+    }
+}
+
+impl<E: Element> Drop for Hole<'_, '_, E> {
+    fn drop(&mut self) {
+        let slot = &mut *self.slot;
+        let word = slot.place.word();
+        slot.table.table_for(slot.hash).remove(slot.hash, slot.place);
+        slot.table.len -= 1;
+        slot.table.with_expiry -= usize::from(word & raw::EXPIRES != 0);
+    }
+}
