@@ -1,0 +1,102 @@
+//! The engine's parameters: the values that commands read while they run, and the table that names them.
+
+pub mod params;
+
+use crate::types::{hash, set, zset};
+use parking_lot::RwLock;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+
+pub use crate::keyspace::eviction::EvictionConfig;
+
+/// Parameters that commands read while they run.
+pub struct Config {
+    /// `databases`; fixed at start.
+    pub databases: usize,
+    /// `requirepass`, empty for none.
+    pub password: RwLock<Vec<u8>>,
+    /// `maxmemory` in bytes, 0 for no limit.
+    pub maxmemory: AtomicU64,
+    /// `maxmemory-policy` and what belongs to it.
+    pub eviction: EvictionConfig,
+    /// `hash-max-listpack-entries`
+    pub hash_max_listpack_entries: AtomicUsize,
+    /// `hash-max-listpack-value`
+    pub hash_max_listpack_value: AtomicUsize,
+    /// `set-max-intset-entries`
+    pub set_max_intset_entries: AtomicUsize,
+    /// `zset-max-listpack-entries`
+    pub zset_max_listpack_entries: AtomicUsize,
+    /// `zset-max-listpack-value`
+    pub zset_max_listpack_value: AtomicUsize,
+    /// `list-max-listpack-size`
+    pub list_max_listpack_size: AtomicI64,
+    /// `proto-max-bulk-len`
+    pub proto_max_bulk_len: AtomicUsize,
+    /// `slowlog-log-slower-than` in microseconds; negative: never.
+    pub slowlog_slower_than_us: AtomicI64,
+    /// `slowlog-max-len`
+    pub slowlog_max_len: AtomicUsize,
+    /// `rdbcompression`
+    pub rdb_compression: AtomicBool,
+    /// `rdbchecksum`
+    pub rdb_checksum: AtomicBool,
+    /// `active-expire` (DEBUG SET-ACTIVE-EXPIRE).
+    pub active_expire: AtomicBool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            databases: 16,
+            password: RwLock::default(),
+            maxmemory: AtomicU64::new(0),
+            eviction: EvictionConfig::default(),
+            hash_max_listpack_entries: AtomicUsize::new(512),
+            hash_max_listpack_value: AtomicUsize::new(64),
+            set_max_intset_entries: AtomicUsize::new(512),
+            zset_max_listpack_entries: AtomicUsize::new(128),
+            zset_max_listpack_value: AtomicUsize::new(64),
+            list_max_listpack_size: AtomicI64::new(-2),
+            proto_max_bulk_len: AtomicUsize::new(512 * 1024 * 1024),
+            slowlog_slower_than_us: AtomicI64::new(10_000),
+            slowlog_max_len: AtomicUsize::new(128),
+            rdb_compression: AtomicBool::new(true),
+            rdb_checksum: AtomicBool::new(true),
+            active_expire: AtomicBool::new(true),
+        }
+    }
+}
+
+impl Config {
+    /// Up to where a hash is packed.
+    pub fn hash_limits(&self) -> hash::Limits {
+        hash::Limits {
+            entries: self.hash_max_listpack_entries.load(Ordering::Relaxed),
+            value: self.hash_max_listpack_value.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Up to where a set of integers is packed.
+    pub fn set_limits(&self) -> set::Limits {
+        set::Limits { intset_entries: self.set_max_intset_entries.load(Ordering::Relaxed) }
+    }
+
+    /// Up to where a sorted set is packed.
+    pub fn zset_limits(&self) -> zset::Limits {
+        zset::Limits {
+            entries: self.zset_max_listpack_entries.load(Ordering::Relaxed),
+            value: self.zset_max_listpack_value.load(Ordering::Relaxed),
+        }
+    }
+
+    /// How much a node of a list holds; see `list-max-listpack-size`.
+    pub fn list_fill(&self) -> i64 {
+        self.list_max_listpack_size.load(Ordering::Relaxed)
+    }
+
+    /// The longest string, in bytes.
+    #[inline]
+    pub fn max_string(&self) -> usize {
+        self.proto_max_bulk_len.load(Ordering::Relaxed)
+    }
+}

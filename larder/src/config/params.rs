@@ -1,0 +1,267 @@
+//! The engine's parameters by name: one row each.
+//!
+//! A row is all there is to know of a parameter: name, former names, what values it takes, whether it can change while
+//! running, what it means, and how it is read and set. CONFIG GET and SET, the configuration file and the generated
+//! reference are views of this table. What belongs to sockets and processes is in a table of the same kind in
+//! `larder-server`.
+
+use super::Config;
+use crate::keyspace::eviction::Policy;
+use larder_structures::decimal;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Why CONFIG SET refuses a parameter that is fixed at start.
+pub const IMMUTABLE: &str = "can't set immutable config";
+
+/// A parameter of `C`.
+pub struct Param<C: 'static> {
+    /// Its name.
+    pub name: &'static str,
+    /// Its former name, still understood.
+    pub alias: Option<&'static str>,
+    /// The values it takes.
+    pub kind: Kind,
+    /// Whether CONFIG SET may change it.
+    pub is_mutable: bool,
+    /// What it means, in a sentence.
+    pub doc: &'static str,
+    /// Its value, as CONFIG GET shows it.
+    pub get: fn(&C) -> String,
+    /// Sets it to a value that [`Kind::check`] let through.
+    pub set: fn(&C, &str),
+}
+
+impl<C> Param<C> {
+    /// Whether this is its name or its former one; `name` is in small letters.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.alias == Some(name)
+    }
+}
+
+/// What values a parameter takes.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// `yes` or `no`.
+    Bool,
+    /// A decimal within bounds.
+    Int {
+        /// Smallest.
+        min: i64,
+        /// Largest.
+        max: i64,
+    },
+    /// Bytes, with units (`1k` = 1000, `1kb` = 1024, and so on), within bounds.
+    Memory {
+        /// Smallest.
+        min: u64,
+        /// Largest.
+        max: u64,
+    },
+    /// One of some words.
+    Word(&'static [&'static str]),
+    /// Anything.
+    Text,
+}
+
+impl Kind {
+    /// Whether a value can be set.
+    ///
+    /// # Errors
+    /// Why not, in Redis' words.
+    pub fn check(self, value: &str) -> Result<(), String> {
+        match self {
+            Kind::Bool if parse_bool(value).is_some() => Ok(()),
+            Kind::Bool => Err("argument must be 'yes' or 'no'".into()),
+            Kind::Int { min, max } => match decimal::parse_canonical_i64(value.as_bytes()) {
+                Some(number) if (min..=max).contains(&number) => Ok(()),
+                Some(_) => Err(format!("argument must be between {min} and {max} inclusive")),
+                None => Err("argument couldn't be parsed into an integer".into()),
+            },
+            Kind::Memory { min, max } => match parse_memory(value) {
+                Some(bytes) if (min..=max).contains(&bytes) => Ok(()),
+                Some(_) => Err(format!("argument must be between {min} and {max} inclusive")),
+                None => Err("argument must be a memory value".into()),
+            },
+            Kind::Word(words) if words.iter().any(|word| word.eq_ignore_ascii_case(value)) => Ok(()),
+            Kind::Word(words) => {
+                Err(format!("argument(s) must be one of the following: {}", words.join(", ")))
+            }
+            Kind::Text => Ok(()),
+        }
+    }
+}
+
+/// `yes` or `no`, in any case.
+pub fn parse_bool(value: &str) -> Option<bool> {
+    match () {
+        () if value.eq_ignore_ascii_case("yes") => Some(true),
+        () if value.eq_ignore_ascii_case("no") => Some(false),
+        () => None,
+    }
+}
+
+/// How a flag is shown.
+pub fn show_bool(value: bool) -> String {
+    if value { "yes" } else { "no" }.into()
+}
+
+/// Bytes with an optional unit: `b`, `k kb m mb g gb` (powers of 1000 without, of 1024 with the b).
+pub fn parse_memory(value: &str) -> Option<u64> {
+    let digits = value.bytes().take_while(u8::is_ascii_digit).count();
+    let number: u64 = value[..digits].parse().ok()?;
+    let factor: u64 = match value[digits..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" => 1000,
+        "kb" => 1 << 10,
+        "m" => 1_000_000,
+        "mb" => 1 << 20,
+        "g" => 1_000_000_000,
+        "gb" => 1 << 30,
+        _ => return None,
+    };
+    number.checked_mul(factor)
+}
+
+const POSITIVE: Kind = Kind::Int { min: 0, max: i64::MAX };
+
+/// A row with a counter in `Config`.
+macro_rules! number {
+    ($name:literal, $alias:expr, $field:ident: $type:ty, $kind:expr, $doc:literal) => {
+        Param {
+            name: $name,
+            alias: $alias,
+            kind: $kind,
+            is_mutable: true,
+            doc: $doc,
+            get: |config| config.$field.load(Relaxed).to_string(),
+            set: |config, value| {
+                let number = value.parse::<$type>().ok().or_else(|| Some(parse_memory(value)? as $type));
+                config.$field.store(number.unwrap_or_default(), Relaxed);
+            },
+        }
+    };
+}
+
+/// A row with a flag in `Config`.
+macro_rules! flag {
+    ($name:literal, $field:ident, $doc:literal) => {
+        Param {
+            name: $name,
+            alias: None,
+            kind: Kind::Bool,
+            is_mutable: true,
+            doc: $doc,
+            get: |config| show_bool(config.$field.load(Relaxed)),
+            set: |config, value| config.$field.store(parse_bool(value).unwrap_or_default(), Relaxed),
+        }
+    };
+}
+
+/// The names of the policies, in the order in which an error lists them.
+const POLICIES: &[&str] = Policy::NAMES;
+
+/// The table.
+pub const PARAMS: &[Param<Config>] = &[
+    Param {
+        name: "requirepass",
+        alias: None,
+        kind: Kind::Text,
+        is_mutable: true,
+        doc: "The password that connections must give before anything else; empty for none.",
+        get: |config| String::from_utf8_lossy(&config.password.read()).into_owned(),
+        set: |config, value| *config.password.write() = value.as_bytes().to_vec(),
+    },
+    Param {
+        name: "databases",
+        alias: None,
+        kind: Kind::Int { min: 1, max: 256 },
+        is_mutable: false,
+        doc: "How many databases there are.",
+        get: |config| config.databases.to_string(),
+        set: |_fixed_at_start, _| {},
+    },
+    number!(
+        "maxmemory",
+        None,
+        maxmemory: u64,
+        Kind::Memory { min: 0, max: u64::MAX },
+        "How many bytes the data may take before keys are evicted or writes refused; 0 for no limit."
+    ),
+    Param {
+        name: "maxmemory-policy",
+        alias: None,
+        kind: Kind::Word(POLICIES),
+        is_mutable: true,
+        doc: "Which keys go when memory is short.",
+        get: |config| config.eviction.policy().name().into(),
+        set: |config, value| config.eviction.set_policy(Policy::named(value).unwrap_or(Policy::NoEviction)),
+    },
+    Param {
+        name: "maxmemory-samples",
+        alias: None,
+        kind: Kind::Int { min: 1, max: i32::MAX as i64 },
+        is_mutable: true,
+        doc: "How many keys are looked at to find the best one to evict; above 64 is 64.",
+        get: |config| config.eviction.samples.load(Relaxed).to_string(),
+        set: |config, value| config.eviction.samples.store(value.parse().unwrap_or(5), Relaxed),
+    },
+    number!(
+        "hash-max-listpack-entries",
+        Some("hash-max-ziplist-entries"),
+        hash_max_listpack_entries: usize,
+        POSITIVE,
+        "Fields up to which a hash stays packed."
+    ),
+    number!(
+        "hash-max-listpack-value",
+        Some("hash-max-ziplist-value"),
+        hash_max_listpack_value: usize,
+        Kind::Memory { min: 0, max: i64::MAX as u64 },
+        "Bytes of a field or value up to which a hash stays packed."
+    ),
+    number!(
+        "set-max-intset-entries",
+        None,
+        set_max_intset_entries: usize,
+        POSITIVE,
+        "Members up to which a set of integers stays packed."
+    ),
+    number!(
+        "zset-max-listpack-entries",
+        Some("zset-max-ziplist-entries"),
+        zset_max_listpack_entries: usize,
+        POSITIVE,
+        "Members up to which a sorted set stays packed."
+    ),
+    number!(
+        "zset-max-listpack-value",
+        Some("zset-max-ziplist-value"),
+        zset_max_listpack_value: usize,
+        Kind::Memory { min: 0, max: i64::MAX as u64 },
+        "Bytes of a member up to which a sorted set stays packed."
+    ),
+    number!(
+        "list-max-listpack-size",
+        Some("list-max-ziplist-size"),
+        list_max_listpack_size: i64,
+        Kind::Int { min: i32::MIN as i64, max: i32::MAX as i64 },
+        "How much a node of a list holds: elements if positive, from -1 to -5 for 4 to 64 KiB."
+    ),
+    number!(
+        "proto-max-bulk-len",
+        None,
+        proto_max_bulk_len: usize,
+        Kind::Memory { min: 1024 * 1024, max: i64::MAX as u64 },
+        "The longest string, in bytes."
+    ),
+    number!(
+        "slowlog-log-slower-than",
+        None,
+        slowlog_slower_than_us: i64,
+        Kind::Int { min: -1, max: i64::MAX },
+        "Microseconds from which on a command is kept in the slow log; -1 for never."
+    ),
+    number!("slowlog-max-len", None, slowlog_max_len: usize, POSITIVE, "How many commands the slow log keeps."),
+    flag!("rdbcompression", rdb_compression, "Whether long strings in a snapshot are compressed."),
+    flag!("rdbchecksum", rdb_checksum, "Whether a snapshot ends in a checksum, and whether it is verified."),
+];

@@ -1,0 +1,260 @@
+//! Lanes and sessions in pairs, for whoever calls next.
+
+use crate::client::Origin;
+use crate::engine::{Engine, Step};
+use crate::fault::{Fault, Outcome};
+use crate::lane::Lane;
+use crate::registry;
+use crate::session::Session;
+use larder_resp::{Frame, Proto, Request, parse_frame};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Wake, Waker};
+use std::time::Duration;
+
+/// A lane and a session that belong together, and how to be woken while they wait.
+pub(super) struct Caller {
+    pub(super) lane: Lane,
+    pub(super) session: Session,
+    pub(super) signal: Arc<Signal>,
+    out: Vec<u8>,
+}
+
+/// Wakes whoever waits with a caller: a thread or a task.
+#[derive(Default)]
+pub(super) struct Signal {
+    state: Mutex<SignalState>,
+    raised: Condvar,
+}
+
+#[derive(Default)]
+struct SignalState {
+    is_raised: bool,
+    task: Option<Waker>,
+}
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        let task = {
+            let mut state = self.state.lock();
+            state.is_raised = true;
+            self.raised.notify_one();
+            state.task.take()
+        };
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+}
+
+impl Signal {
+    /// Sleeps until the signal is raised, and lowers it.
+    pub(super) fn wait(&self) {
+        let mut state = self.state.lock();
+        while !std::mem::take(&mut state.is_raised) {
+            self.raised.wait(&mut state);
+        }
+    }
+
+    /// The same for no longer than `timeout`; returns whether it was raised.
+    pub(super) fn wait_for(&self, timeout: Duration) -> bool {
+        let mut state = self.state.lock();
+        if !state.is_raised {
+            self.raised.wait_for(&mut state, timeout);
+        }
+        std::mem::take(&mut state.is_raised)
+    }
+
+    /// Lowers the signal if it is raised. Otherwise `task` is woken once it is.
+    pub(super) fn poll(&self, task: &Waker) -> bool {
+        let mut state = self.state.lock();
+        let was_raised = std::mem::take(&mut state.is_raised);
+        state.task = (!was_raised).then(|| task.clone());
+        was_raised
+    }
+}
+
+impl Caller {
+    fn new(engine: &Arc<Engine>) -> Caller {
+        let signal = Arc::new(Signal::default());
+        let mut session = engine.connect(Origin::default(), Waker::from(Arc::clone(&signal)));
+        session.set_proto(Proto::Resp3);
+        // Whoever has the engine in his own process needs no password for it.
+        session.is_authenticated = true;
+        Caller { lane: engine.lane(true), session, signal, out: Vec::new() }
+    }
+
+    /// Tries a request once.
+    pub(super) fn step(&mut self, request: Request<'_>) -> Step {
+        self.lane.begin_turn();
+        self.out.clear();
+        let engine = Arc::clone(&self.session.engine);
+        engine.execute(&mut self.lane, &mut self.session, request, &mut self.out)
+    }
+
+    /// Runs a request to its end, however long that takes, and returns its reply.
+    pub(super) fn run(&mut self, request: Request<'_>) -> Frame {
+        loop {
+            match self.step(request) {
+                Step::Done | Step::Close => return self.reply(),
+                Step::Parked => self.signal.wait(),
+                Step::Long(job) => {
+                    let engine = Arc::clone(&self.session.engine);
+                    return read_reply(&engine.run_job(&mut self.lane, &self.session, &job));
+                }
+            }
+        }
+    }
+
+    /// The reply of a request that is done.
+    pub(super) fn reply(&mut self) -> Frame {
+        const KEPT_MAX: usize = 64 * 1024;
+        let reply = read_reply(&self.out);
+        if self.out.capacity() > KEPT_MAX {
+            self.out = Vec::new();
+        }
+        reply
+    }
+}
+
+/// The reply in `bytes`. Several, as SUBSCRIBE gives for several channels, become one array; none, as with CLIENT
+/// REPLY OFF, becomes a null.
+pub(super) fn read_reply(mut bytes: &[u8]) -> Frame {
+    let mut frames = Vec::new();
+    while !bytes.is_empty() {
+        let parsed = parse_frame(bytes).expect("the engine writes well-formed replies");
+        let (frame, used) = parsed.expect("the engine writes whole replies");
+        frames.push(frame);
+        bytes = &bytes[used..];
+    }
+    match frames.len() {
+        0 => Frame::Null,
+        1 => frames.swap_remove(0),
+        _ => Frame::Array(frames),
+    }
+}
+
+/// Commands that change the connection they come on.
+const NOT_SHAREABLE: &[&str] = &[
+    "auth",
+    "client|no-evict",
+    "client|no-touch",
+    "client|reply",
+    "client|setinfo",
+    "client|setname",
+    "discard",
+    "exec",
+    "hello",
+    "monitor",
+    "multi",
+    "psubscribe",
+    "punsubscribe",
+    "quit",
+    "reset",
+    "select",
+    "subscribe",
+    "unsubscribe",
+    "unwatch",
+    "watch",
+];
+
+/// Refuses commands that make no sense on a connection shared with others. What is wrong otherwise is left to be found
+/// when the command is executed.
+pub(super) fn check_shareable(request: Request<'_>) -> Outcome {
+    let Some(top) = request.get(0).and_then(registry::find) else {
+        return if request.is_empty() { Err(Fault::row("ERR", "empty command")) } else { Ok(()) };
+    };
+    let registered = request.get(1).and_then(|word| top.subcommand(word)).unwrap_or(top);
+    if NOT_SHAREABLE.contains(&registered.full_name.as_str()) {
+        let name = &registered.full_name;
+        return Err(Fault::err(format!(
+            "'{name}' changes its connection: use one of your own (Larder::connect)"
+        )));
+    }
+    Ok(())
+}
+
+/// The callers of one engine.
+pub(super) struct Callers {
+    engine: Arc<Engine>,
+    slots: Box<[Slot]>,
+    /// Those for which no slot was free.
+    #[expect(clippy::vec_box, reason = "callers go from slots to futures and back as boxes")]
+    spare: Mutex<Vec<Box<Caller>>>,
+}
+
+/// A slot on cache lines of its own.
+#[repr(align(128))]
+#[derive(Default)]
+struct Slot(Mutex<Option<Box<Caller>>>);
+
+/// Slots, a power of two: more than threads that are likely to call at the same moment.
+const SLOTS: usize = 64;
+
+/// The number of the calling thread, which decides where it begins to look.
+fn thread_number() -> usize {
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static NUMBER: Cell<usize> = const { Cell::new(usize::MAX) };
+    }
+    NUMBER.with(|number| {
+        if number.get() == usize::MAX {
+            number.set(THREADS.fetch_add(1, Ordering::Relaxed) % SLOTS);
+        }
+        number.get()
+    })
+}
+
+impl Callers {
+    pub(super) fn new(engine: Arc<Engine>) -> Callers {
+        Callers { engine, slots: (0..SLOTS).map(|_| Slot::default()).collect(), spare: Mutex::default() }
+    }
+
+    /// A caller that is nobody else's, on a database.
+    pub(super) fn fresh(&self, db: usize) -> Box<Caller> {
+        self.on(Box::new(Caller::new(&self.engine)), db)
+    }
+
+    /// Takes a caller for as long as its command may last.
+    pub(super) fn take(&self, db: usize) -> Box<Caller> {
+        let mine = self.mine().and_then(|mut slot| slot.take());
+        let caller = mine.or_else(|| self.spare.lock().pop());
+        self.on(caller.unwrap_or_else(|| Box::new(Caller::new(&self.engine))), db)
+    }
+
+    /// Gives a caller back.
+    pub(super) fn put(&self, caller: Box<Caller>) {
+        match self.mine() {
+            Some(mut slot) if slot.is_none() => *slot = Some(caller),
+            _ => self.spare.lock().push(caller),
+        }
+    }
+
+    /// Lets `work` use a caller for a moment.
+    #[inline]
+    pub(super) fn with<R>(&self, work: impl FnOnce(&Engine, &mut Caller) -> R) -> R {
+        if let Some(mut slot) = self.mine()
+            && let Some(caller) = &mut *slot
+        {
+            return work(&self.engine, caller);
+        }
+        let mut caller = self.take(0);
+        let result = work(&self.engine, &mut caller);
+        self.put(caller);
+        result
+    }
+
+    #[inline]
+    fn mine(&self) -> Option<MutexGuard<'_, Option<Box<Caller>>>> {
+        self.slots[thread_number()].0.try_lock()
+    }
+
+    fn on(&self, mut caller: Box<Caller>, db: usize) -> Box<Caller> {
+        if caller.session.db() != db {
+            caller.session.select(db);
+        }
+        caller
+    }
+}

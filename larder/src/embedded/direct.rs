@@ -1,0 +1,316 @@
+//! Calls that go straight to their key: one lock, one lookup, no request and no reply.
+//!
+//! They do all that the command of the same name does: expiry, counting, eviction, events, the log. While somebody
+//! watches commands (MONITOR) or holds them up (CLIENT PAUSE) they are made as commands after all, so that nothing
+//! goes past them. Only their duration is not measured: they are far too short for the slow log.
+
+use super::options::{Condition, SetOptions, Ttl};
+use super::typed::{bytes, integer, request};
+use super::{Larder, callers::Caller};
+use crate::command::Memory;
+use crate::effects::Event;
+use crate::engine::Engine;
+use crate::exec::count_lookups;
+use crate::fault::Fault;
+use crate::keyspace::{Expiry, ReadCtx, WriteCtx};
+use crate::registry::{self, Registered};
+use crate::types::string::Digits;
+use larder_resp::OwnedRequest;
+use larder_structures::hash;
+use std::time::Duration;
+
+/// The commands that direct calls stand for, found once.
+pub(super) struct Calls {
+    get: &'static Registered,
+    set: &'static Registered,
+    del: &'static Registered,
+    exists: &'static Registered,
+    pexpire: &'static Registered,
+    pttl: &'static Registered,
+    incrby: &'static Registered,
+}
+
+impl Calls {
+    pub(super) fn find() -> Calls {
+        let find = |name: &str| registry::find(name.as_bytes()).expect("the command is in its family's list");
+        Calls {
+            get: find("GET"),
+            set: find("SET"),
+            del: find("DEL"),
+            exists: find("EXISTS"),
+            pexpire: find("PEXPIRE"),
+            pttl: find("PTTL"),
+            incrby: find("INCRBY"),
+        }
+    }
+}
+
+impl Larder {
+    /// Whether nobody has to see, or may hold up, what is called.
+    #[inline]
+    fn is_direct(&self) -> bool {
+        let engine = &self.home.engine;
+        !engine.clients.has_monitors() && !engine.pause.is_begun()
+    }
+
+    #[inline]
+    fn read<R>(
+        &self,
+        registered: &'static Registered,
+        key: &[u8],
+        work: impl FnOnce(&ReadCtx<'_>) -> Result<R, Fault>,
+    ) -> Result<R, Fault> {
+        self.home.callers.with(|engine, caller| {
+            begin(engine, caller, registered)?;
+            let lane = &mut caller.lane;
+            let hold = engine.shards.one(hash::shard(hash::of(key), engine.shard_count()));
+            let mut hold = engine.enter(lane, hold)?;
+            let ctx = engine.reader(lane, &hold, self.db, true);
+            let result = work(&ctx);
+            let notes = ctx.notes;
+            let expired = count_lookups(lane, notes);
+            if !expired.is_empty() {
+                engine.begin_effects(lane);
+                for key in expired {
+                    engine.writer(lane, &mut hold, self.db).expire_if_due(hash::of(&key), &key);
+                }
+                engine.commit_removals(lane, &mut hold);
+            }
+            drop(hold);
+            engine.free(&mut lane.effects.garbage);
+            result
+        })
+    }
+
+    #[inline]
+    fn write<R>(
+        &self,
+        registered: &'static Registered,
+        key: &[u8],
+        as_request: impl FnOnce() -> OwnedRequest,
+        work: impl FnOnce(&mut WriteCtx<'_, '_>) -> Result<R, Fault>,
+    ) -> Result<R, Fault> {
+        self.home.callers.with(|engine, caller| {
+            begin(engine, caller, registered)?;
+            let lane = &mut caller.lane;
+            engine.make_room(lane);
+            if registered.command.memory == Memory::Grows && engine.is_short_of_memory() {
+                return Err(Fault::OUT_OF_MEMORY);
+            }
+            let hold = engine.shards.one(hash::shard(hash::of(key), engine.shard_count()));
+            let mut hold = engine.enter(lane, hold)?;
+            engine.begin_effects(lane);
+            let result = work(&mut engine.writer(lane, &mut hold, self.db));
+            let request = if lane.effects.is_logged { as_request() } else { OwnedRequest::default() };
+            engine.end_command(lane, hold, self.db, registered, request.as_request());
+            result
+        })
+    }
+
+    /// GET: the string under a key.
+    ///
+    /// # Errors
+    /// [`Fault::WRONG_TYPE`] if the key holds something else.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>, Fault> {
+        let key = key.as_ref();
+        if !self.is_direct() {
+            return bytes(self.ask(request(&[b"GET", key]))?);
+        }
+        self.read(self.home.calls.get, key, |ctx| Ok(ctx.string(key)?.map(|string| string.to_vec())))
+    }
+
+    /// SET: stores a string under a key, whatever it held, for ever.
+    ///
+    /// # Errors
+    /// [`Fault::OUT_OF_MEMORY`] if memory is short and nothing may be evicted.
+    pub fn set(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), Fault> {
+        self.set_with(key, value, SetOptions::new()).map(|_| ())
+    }
+
+    /// SET with PX: stores a string under a key, whatever it held, for some time.
+    ///
+    /// # Errors
+    /// As [`Larder::set_with`].
+    pub fn set_for(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        time: Duration,
+    ) -> Result<(), Fault> {
+        self.set_with(key, value, SetOptions::new().ttl(Ttl::In(time))).map(|_| ())
+    }
+
+    /// SET with its options. Returns whether the value was stored: whether the condition was met.
+    ///
+    /// # Errors
+    /// [`Fault::OUT_OF_MEMORY`] as with [`Larder::set`]; an invalid expire time if it is not at least a millisecond
+    /// from now, or beyond 63 bits of milliseconds; [`Fault::WRONG_TYPE`] if a value is to be compared with something
+    /// that is no string.
+    pub fn set_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        options: SetOptions<'_>,
+    ) -> Result<bool, Fault> {
+        let (key, value) = (key.as_ref(), value.as_ref());
+        if !self.is_direct() {
+            let now_ms = self.home.engine.clock.unix_us() / 1000;
+            return Ok(!self.ask(set_request(key, value, options, now_ms)?)?.is_null());
+        }
+        let as_request = || request(&[b"SET", key, value]);
+        self.write(self.home.calls.set, key, as_request, |ctx| {
+            let expiry = options.ttl.moment(ctx.now_ms).ok_or_else(|| Fault::invalid_expire("set"))?;
+            let is_met = match options.condition {
+                Condition::Always => true,
+                Condition::Absent => !ctx.exists(key),
+                Condition::Present => ctx.exists(key),
+                Condition::Equal(wanted) => {
+                    ctx.string(key)?.is_some_and(|string| string.bytes(&mut Digits::new()) == wanted)
+                }
+            };
+            if is_met {
+                ctx.set_string(key, value, expiry, Event::SET);
+                match expiry {
+                    Expiry::Never => {}
+                    Expiry::Keep => ctx.log_instead(&[b"SET", key, value, b"KEEPTTL"]),
+                    Expiry::AtMs(at_ms) => {
+                        ctx.notify(key, Event::EXPIRE);
+                        let at_ms = Digits::new().format(at_ms).to_owned();
+                        ctx.log_instead(&[b"SET", key, value, b"PXAT", at_ms.as_bytes()]);
+                    }
+                }
+            }
+            Ok(is_met)
+        })
+    }
+
+    /// DEL: deletes a key. Returns whether it was there.
+    ///
+    /// # Errors
+    /// Only if the engine has stopped; see [`Fault::POISONED`].
+    pub fn del(&self, key: impl AsRef<[u8]>) -> Result<bool, Fault> {
+        let key = key.as_ref();
+        let as_request = || request(&[b"DEL", key]);
+        if !self.is_direct() {
+            return Ok(integer(self.ask(as_request())?)? == 1);
+        }
+        self.write(self.home.calls.del, key, as_request, |ctx| Ok(ctx.delete(key, Event::DEL)))
+    }
+
+    /// EXISTS: whether a key is there.
+    ///
+    /// # Errors
+    /// As [`Larder::del`].
+    pub fn exists(&self, key: impl AsRef<[u8]>) -> Result<bool, Fault> {
+        let key = key.as_ref();
+        if !self.is_direct() {
+            return Ok(integer(self.ask(request(&[b"EXISTS", key]))?)? == 1);
+        }
+        self.read(self.home.calls.exists, key, |ctx| Ok(ctx.find_untouched(key).is_some()))
+    }
+
+    /// PEXPIRE: lets a key expire after some time; none deletes it at once. Returns whether it was there.
+    ///
+    /// # Errors
+    /// An invalid expire time if it is beyond 63 bits of milliseconds.
+    pub fn expire(&self, key: impl AsRef<[u8]>, time: Duration) -> Result<bool, Fault> {
+        let key = key.as_ref();
+        let invalid = || Fault::invalid_expire("pexpire");
+        let millis = i64::try_from(time.as_millis()).map_err(|_| invalid())?;
+        let as_request = || request(&[b"PEXPIRE", key, Digits::new().format(millis).as_bytes()]);
+        if !self.is_direct() {
+            return Ok(integer(self.ask(as_request())?)? == 1);
+        }
+        self.write(self.home.calls.pexpire, key, as_request, |ctx| {
+            let at_ms = millis.checked_add(ctx.now_ms as i64).ok_or_else(invalid)? as u64;
+            if millis == 0 {
+                let was_there = ctx.delete(key, Event::DEL);
+                if was_there {
+                    ctx.log_instead(&[b"DEL", key]);
+                }
+                return Ok(was_there);
+            }
+            let is_there = ctx.set_expiry(key, Some(at_ms), Event::EXPIRE);
+            if is_there {
+                ctx.log_instead(&[b"PEXPIREAT", key, Digits::new().format(at_ms).as_bytes()]);
+            }
+            Ok(is_there)
+        })
+    }
+
+    /// PTTL: how long a key will live: [`Ttl::Never`] if it does not expire, otherwise [`Ttl::In`]. `None` if it is
+    /// not there.
+    ///
+    /// # Errors
+    /// As [`Larder::del`].
+    pub fn ttl(&self, key: impl AsRef<[u8]>) -> Result<Option<Ttl>, Fault> {
+        let key = key.as_ref();
+        if !self.is_direct() {
+            return Ok(match integer(self.ask(request(&[b"PTTL", key]))?)? {
+                -2 => None,
+                -1 => Some(Ttl::Never),
+                millis => Some(Ttl::In(Duration::from_millis(millis.unsigned_abs()))),
+            });
+        }
+        self.read(self.home.calls.pttl, key, |ctx| {
+            Ok(ctx.find_untouched(key).map(|found| match found.expires_at_ms {
+                None => Ttl::Never,
+                Some(at_ms) => Ttl::In(Duration::from_millis(at_ms - ctx.now_ms)),
+            }))
+        })
+    }
+
+    /// INCRBY: adds to the integer under a key, 0 for an absent one, and returns the sum.
+    ///
+    /// # Errors
+    /// [`Fault::NOT_INTEGER`], [`Fault::INCREMENT_OVERFLOW`], [`Fault::WRONG_TYPE`] or [`Fault::OUT_OF_MEMORY`].
+    pub fn incr_by(&self, key: impl AsRef<[u8]>, increment: i64) -> Result<i64, Fault> {
+        let key = key.as_ref();
+        let as_request = || request(&[b"INCRBY", key, Digits::new().format(increment).as_bytes()]);
+        if !self.is_direct() {
+            return integer(self.ask(as_request())?);
+        }
+        self.write(self.home.calls.incrby, key, as_request, |ctx| ctx.add_integer(key, increment))
+    }
+}
+
+/// The checks before a direct call, and its entry in the counters.
+#[inline]
+fn begin(engine: &Engine, caller: &mut Caller, registered: &Registered) -> Result<(), Fault> {
+    if engine.is_poisoned() {
+        return Err(Fault::POISONED);
+    }
+    let lane = &mut caller.lane;
+    lane.now_us = lane.clock.unix_us();
+    lane.stats.processed.add(1);
+    lane.stats.commands[registered.id].calls.add(1);
+    Ok(())
+}
+
+/// SET as a command.
+fn set_request(
+    key: &[u8],
+    value: &[u8],
+    options: SetOptions<'_>,
+    now_ms: u64,
+) -> Result<OwnedRequest, Fault> {
+    let mut set = request(&[b"SET", key, value]);
+    match options.condition {
+        Condition::Always => {}
+        Condition::Absent => set.push(b"NX"),
+        Condition::Present => set.push(b"XX"),
+        Condition::Equal(wanted) => {
+            set.push(b"IFEQ");
+            set.push(wanted);
+        }
+    }
+    match options.ttl.moment(now_ms).ok_or_else(|| Fault::invalid_expire("set"))? {
+        Expiry::Never => {}
+        Expiry::Keep => set.push(b"KEEPTTL"),
+        Expiry::AtMs(at_ms) => {
+            set.push(b"PXAT");
+            set.push(Digits::new().format(at_ms).as_bytes());
+        }
+    }
+    Ok(set)
+}

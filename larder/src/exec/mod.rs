@@ -1,0 +1,425 @@
+//! How a command is run: plan, lock, handler, commit, unlock.
+//!
+//! # The plan
+//!
+//! The keys of a command follow from its declaration, and from them the shards. All of their locks are taken in
+//! ascending order before the handler starts and kept until its effects are committed ([`Shards`]). A command that
+//! touches keys it does not name (KEYS, FLUSHALL, SWAPDB) takes the gate instead. Long commands are run apart, on
+//! pinned values ([`job`]).
+//!
+//! # Commit
+//!
+//! Still under the locks the change gets its place in the log, and events go to those who listen. Large values that
+//! were replaced or removed are freed after the locks are gone.
+//!
+//! A panic under a lock poisons the engine: what it holds can no longer be trusted, so every later call answers an
+//! error and nothing is saved over good files.
+
+mod job;
+mod transaction;
+
+use crate::admit;
+use crate::args::Args;
+use crate::command::{Run, Store, Trait};
+use crate::engine::{Engine, ServerCtx, Step};
+use crate::fault::{Fault, Outcome};
+use crate::keyspace::{Notes, ReadCtx, Shard, Source, WriteCtx};
+use crate::lane::Lane;
+use crate::registry::{self, Registered};
+use crate::session::{Parking, Replies, Session};
+use larder_resp::{ReplyWriter, Request};
+use larder_structures::hash;
+use larder_structures::sync::Hold;
+#[cfg(doc)]
+use larder_structures::sync::Shards;
+use std::sync::atomic::Ordering;
+
+pub use job::Job;
+
+/// Elements from which on a command is handed to a worker.
+const LONG_WORK: u64 = 4096;
+
+impl Engine {
+    /// Executes one request of a connection and appends its reply to `out`.
+    pub fn execute(
+        &self,
+        lane: &mut Lane,
+        session: &mut Session,
+        request: Request<'_>,
+        out: &mut Vec<u8>,
+    ) -> Step {
+        let start = out.len();
+        let mut reply = ReplyWriter::new(out, session.proto);
+        let mut step = match admit::resolve(request) {
+            Ok(registered) => self.dispatch(lane, session, registered, request, &mut reply),
+            Err((registered, fault)) => {
+                if let Some(multi) = &mut session.multi {
+                    multi.is_aborted = true;
+                }
+                self.refuse(lane, registered, &fault, &mut reply);
+                Step::Done
+            }
+        };
+        if session.replies != Replies::On && !matches!(step, Step::Parked) && is_muted(session) {
+            out.truncate(start);
+            if let Step::Long(job) = &mut step {
+                job.is_mute = true;
+            }
+        }
+        step
+    }
+
+    fn dispatch(
+        &self,
+        lane: &mut Lane,
+        session: &mut Session,
+        registered: &'static Registered,
+        request: Request<'_>,
+        reply: &mut ReplyWriter<'_>,
+    ) -> Step {
+        let has_room = self.make_room(lane);
+        if let Err(fault) = self.admit(session, registered, has_room) {
+            let fault = self.spoil_transaction(session, registered, fault);
+            self.refuse(lane, Some(registered), &fault, reply);
+            return Step::Done;
+        }
+        if let Some(multi) = &mut session.multi
+            && !registered.command.is(Trait::RunsInMulti)
+        {
+            multi.queue.push((registered, request.to_owned()));
+            session.publish_multi();
+            reply.simple("QUEUED");
+            return Step::Done;
+        }
+        if self.is_paused(session, registered) {
+            return Step::Parked;
+        }
+        // Who was parked because of a pin has been shown already.
+        if self.clients.has_monitors() && !matches!(session.parked, Some(Parking::Pins(_))) {
+            self.show_to_monitors(lane, session, registered, request);
+        }
+        self.run_timed(lane, session, registered, request, reply)
+    }
+
+    /// A command that is refused spoils the transaction it would be queued in; an EXEC that is refused ends its own.
+    fn spoil_transaction(&self, session: &mut Session, registered: &Registered, fault: Fault) -> Fault {
+        let Some(multi) = &mut session.multi else { return fault };
+        multi.is_aborted = true;
+        if registered.command.name != "EXEC" {
+            return fault;
+        }
+        session.multi = None;
+        session.publish_multi();
+        self.forget_watches(session);
+        Fault::coded("EXECABORT", format!("Transaction discarded because of: {}", fault.message()))
+    }
+
+    /// Runs an admitted command and accounts for it.
+    fn run_timed(
+        &self,
+        lane: &mut Lane,
+        session: &mut Session,
+        registered: &'static Registered,
+        request: Request<'_>,
+        reply: &mut ReplyWriter<'_>,
+    ) -> Step {
+        let mark = reply.mark();
+        let result = self.run(lane, session, registered, request, reply);
+        if session.parked.is_some() && !matches!(result, Ok(Step::Parked)) {
+            self.stop_waiting(session);
+        }
+        let usec = lane.lap_us();
+        if matches!(result, Ok(Step::Parked | Step::Long(_))) {
+            reply.rollback(mark);
+        } else {
+            let client = &session.client;
+            client.last_command.store(registered.id + 1, Ordering::Relaxed);
+            client.active_ms.store(lane.now_ms(), Ordering::Relaxed);
+            self.account_call(lane, Some(session), registered, request, usec, result.is_err());
+        }
+        result.unwrap_or_else(|fault| {
+            reply.rollback(mark);
+            self.fail(lane, &fault, reply);
+            Step::Done
+        })
+    }
+
+    pub(crate) fn account_call(
+        &self,
+        lane: &Lane,
+        session: Option<&Session>,
+        registered: &'static Registered,
+        request: Request<'_>,
+        usec: u64,
+        has_failed: bool,
+    ) {
+        let stats = &lane.stats;
+        stats.processed.add(1);
+        let command = &stats.commands[registered.id];
+        command.calls.add(1);
+        command.usec.add(usec);
+        if has_failed {
+            command.failed.add(1);
+        }
+        if matches!(registered.command.run, Run::Gate(..)) || registered.command.is(Trait::HoldsGate) {
+            self.stats.longest_gate_us.fetch_max(usec, Ordering::Relaxed);
+        }
+        let limit = self.config.slowlog_slower_than_us.load(Ordering::Relaxed);
+        if limit >= 0 && usec >= limit as u64 && !registered.command.is(Trait::SkipSlowlog) {
+            self.slowlog.note(
+                lane,
+                session,
+                request,
+                usec,
+                self.config.slowlog_max_len.load(Ordering::Relaxed),
+            );
+        }
+    }
+
+    /// Writes the error of a request that was refused before it ran.
+    fn refuse(
+        &self,
+        lane: &Lane,
+        registered: Option<&Registered>,
+        fault: &Fault,
+        reply: &mut ReplyWriter<'_>,
+    ) {
+        if let Some(registered) = registered {
+            lane.stats.commands[registered.id].rejected.add(1);
+        }
+        self.fail(lane, fault, reply);
+    }
+
+    fn fail(&self, lane: &Lane, fault: &Fault, reply: &mut ReplyWriter<'_>) {
+        lane.stats.errors.add(1);
+        self.stats.count_error(fault.code());
+        reply.error(fault.message());
+    }
+
+    fn run(
+        &self,
+        lane: &mut Lane,
+        session: &mut Session,
+        registered: &'static Registered,
+        request: Request<'_>,
+        reply: &mut ReplyWriter<'_>,
+    ) -> Result<Step, Fault> {
+        if let Run::Server(handler) = registered.command.run {
+            let args = Args::new(request, registered.words());
+            let engine = self;
+            let mut ctx = ServerCtx { engine, lane, session, hold: None, registered, step: Step::Done };
+            handler(&mut ctx, args, reply)?;
+            return Ok(ctx.step);
+        }
+        let mut has_registered = false;
+        let mut hold = loop {
+            let hold = self.lock_for(lane, registered, request)?;
+            if !self.meets_a_pin(&hold, session.db, registered, request) {
+                break hold;
+            }
+            drop(hold);
+            if has_registered {
+                return Ok(Step::Parked);
+            }
+            self.wait_for_pins(session);
+            has_registered = true;
+        };
+        let touches = !session.client.no_touch.load(Ordering::Relaxed);
+        if lane.hands_off
+            && let Some(work) = registered.command.work
+        {
+            let ctx = self.reader(lane, &hold, session.db, false);
+            if work(&ctx, Args::new(request, registered.words())) > LONG_WORK {
+                let (request, db, proto) = (request.to_owned(), session.db, session.proto);
+                let is_mute = false;
+                return Ok(Step::Long(Box::new(Job { registered, request, db, proto, touches, is_mute })));
+            }
+        }
+        self.begin_effects(lane);
+        let outcome = self.run_held(lane, &mut hold, session.db, touches, registered, request, reply);
+        self.end_command(lane, hold, session.db, registered, request);
+        outcome.map(|()| Step::Done)
+    }
+
+    /// Commits what a command has caused, lets go of its shards and frees what it left behind.
+    #[inline]
+    pub(crate) fn end_command(
+        &self,
+        lane: &mut Lane,
+        mut hold: Hold<'_, Shard>,
+        db: usize,
+        registered: &Registered,
+        request: Request<'_>,
+    ) {
+        let has_written = lane.effects.dirty > 0 && registered.command.is_write();
+        lane.effects.end_step(db, has_written.then_some(request));
+        self.commit(lane, &mut hold);
+        drop(hold);
+        self.free(&mut lane.effects.garbage);
+    }
+
+    /// Takes the shards that a command needs.
+    ///
+    /// # Errors
+    /// If they cannot be trusted any more.
+    #[inline]
+    fn lock_for(
+        &self,
+        lane: &mut Lane,
+        registered: &Registered,
+        request: Request<'_>,
+    ) -> Result<Hold<'_, Shard>, Fault> {
+        let hold = if registered.single_key {
+            self.shards.one(hash::shard(hash::of(request.arg(1)), self.shards.len()))
+        } else if matches!(registered.command.run, Run::Gate(..)) {
+            self.shards.all()
+        } else {
+            // A number of keys that makes no sense plans for none; the handler finds it and says so.
+            let positions = registry::key_positions(registered.command.keys, request).unwrap_or_default();
+            let hashes = positions.into_iter().map(|at| hash::of(request.arg(at)));
+            self.shards.many(hashes.map(|hash| hash::shard(hash, self.shards.len())))
+        };
+        self.enter(lane, hold)
+    }
+
+    /// Begins to use shards that were just taken. Whoever waited for them may find that they were let go by a panic.
+    #[inline]
+    pub(crate) fn enter<'h>(
+        &self,
+        lane: &mut Lane,
+        mut hold: Hold<'h, Shard>,
+    ) -> Result<Hold<'h, Shard>, Fault> {
+        if self.shards.is_poisoned() {
+            return Err(Fault::POISONED);
+        }
+        self.agree_on_time(lane, &mut hold);
+        Ok(hold)
+    }
+
+    /// Runs a command that works on keys, whose shards are held.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one call, each used as it is")]
+    fn run_held<'h>(
+        &self,
+        lane: &mut Lane,
+        hold: &mut Hold<'h, Shard>,
+        db: usize,
+        touches: bool,
+        registered: &'static Registered,
+        request: Request<'_>,
+        reply: &mut ReplyWriter<'_>,
+    ) -> Outcome {
+        let args = Args::new(request, registered.words());
+        match registered.command.run {
+            Run::Read(handler) => {
+                let ctx = self.reader(lane, hold, db, touches);
+                let outcome = handler(&ctx, args, reply);
+                let notes = ctx.notes;
+                for key in count_lookups(lane, notes) {
+                    self.writer(lane, hold, db).expire_if_due(hash::of(&key), &key);
+                }
+                outcome
+            }
+            Run::Write(handler) | Run::Gate(handler, _) => {
+                handler(&mut self.writer(lane, hold, db), args, reply)
+            }
+            Run::Store(Store { compute, install }) => {
+                let ctx = self.reader(lane, hold, db, touches);
+                let computed = compute(&ctx, args);
+                let notes = ctx.notes;
+                for key in count_lookups(lane, notes) {
+                    self.writer(lane, hold, db).expire_if_due(hash::of(&key), &key);
+                }
+                install(&mut self.writer(lane, hold, db), args, computed?, reply)
+            }
+            Run::Server(_) | Run::Container => Ok(()),
+        }
+    }
+
+    pub(crate) fn reader<'a>(
+        &'a self,
+        lane: &Lane,
+        hold: &'a Hold<'a, Shard>,
+        db: usize,
+        touches: bool,
+    ) -> ReadCtx<'a> {
+        ReadCtx {
+            engine: self,
+            source: Source::Held(hold),
+            db,
+            physical: self.physical(db),
+            now_ms: lane.now_ms(),
+            clock: touches.then(|| lane.access_clock()),
+            notes: Default::default(),
+        }
+    }
+
+    pub(crate) fn writer<'c, 'h>(
+        &'c self,
+        lane: &'c mut Lane,
+        hold: &'c mut Hold<'h, Shard>,
+        db: usize,
+    ) -> WriteCtx<'c, 'h> {
+        WriteCtx {
+            engine: self,
+            hold,
+            db,
+            physical: self.physical(db),
+            now_ms: lane.now_ms(),
+            clock: lane.access_clock(),
+            effects: &mut lane.effects,
+        }
+    }
+
+    pub(crate) fn begin_effects(&self, lane: &mut Lane) {
+        debug_assert!(lane.effects.is_none(), "effects were left over");
+        lane.effects.is_heard = self.feed.is_heard();
+        lane.effects.is_logged = self.log.is_read();
+    }
+
+    /// Commits what the steps that have ended have caused, under their locks.
+    fn commit(&self, lane: &mut Lane, hold: &mut Hold<'_, Shard>) {
+        let effects = &mut lane.effects;
+        if effects.is_none() {
+            return;
+        }
+        lane.stats.dirty.add(std::mem::take(&mut effects.dirty));
+        lane.stats.expired.add(std::mem::take(&mut effects.expired));
+        lane.stats.evicted.add(std::mem::take(&mut effects.evicted));
+        if !effects.record.is_empty() {
+            let position = self.log.append(std::mem::take(&mut effects.record));
+            hold.for_each(|shard| shard.last_write = position);
+        }
+        if effects.is_heard {
+            self.feed.publish(&mut effects.events);
+        }
+    }
+
+    /// Commits deletions that no command asked for: expiry and eviction.
+    pub(crate) fn commit_removals(&self, lane: &mut Lane, hold: &mut Hold<'_, Shard>) {
+        lane.effects.end_step(0, None);
+        self.commit(lane, hold);
+    }
+}
+
+/// Whether the reply to the command just executed is left out, as CLIENT REPLY has it.
+fn is_muted(session: &mut Session) -> bool {
+    match session.replies {
+        Replies::On => false,
+        Replies::Off => true,
+        Replies::SkipNext => {
+            session.replies = Replies::Skip;
+            false
+        }
+        Replies::Skip => {
+            session.replies = Replies::On;
+            true
+        }
+    }
+}
+
+/// Counts the hits and misses of a reader, and returns the keys it found expired.
+pub(crate) fn count_lookups(lane: &Lane, notes: Notes) -> Vec<Box<[u8]>> {
+    lane.stats.hits.add(notes.hits.get());
+    lane.stats.misses.add(notes.misses.get());
+    notes.expired.into_inner()
+}

@@ -1,0 +1,18 @@
+//! Keys and their values: shards, databases, lookups that respect expiry, and the guards through which values change.
+
+mod check;
+pub(crate) mod eviction;
+mod read;
+mod shard;
+mod view;
+mod watch;
+mod whole;
+mod write;
+
+pub use read::ReadCtx;
+pub use view::{Found, View};
+pub use write::{Expiry, Guard, Taken, WriteCtx};
+
+pub(crate) use read::{Notes, PinnedKey, Source};
+pub(crate) use shard::{Ledger, Shard, StoredEntry};
+pub(crate) use watch::{WatchFlag, Watchers};

@@ -1,0 +1,99 @@
+//! How a key's value is seen by a handler.
+
+use super::shard::StoredEntry;
+use crate::fault::Fault;
+use crate::types::string::StringRef;
+use crate::types::{Body, Collection, Type};
+use larder_structures::entry::{EntryRef, ValueRef};
+use larder_structures::sync::{Pinned, Shared};
+use larder_structures::table::Element;
+
+/// A value.
+#[derive(Clone, Copy)]
+pub enum View<'a> {
+    /// A string, wherever it is kept.
+    String(StringRef<'a>),
+    /// A collection.
+    Body(&'a Body),
+}
+
+/// A key that is there.
+#[derive(Clone, Copy)]
+pub struct Found<'a> {
+    /// Its value.
+    pub view: View<'a>,
+    /// When it expires, in Unix milliseconds.
+    pub expires_at_ms: Option<u64>,
+    /// Its access clock before this lookup.
+    pub clock: u32,
+    /// Whether its string was last written piecewise (APPEND, SETRANGE), which makes a short one `raw`.
+    pub is_raw: bool,
+    /// Bytes of the entry and its value.
+    pub memory: usize,
+}
+
+impl<'a> Found<'a> {
+    pub(crate) fn new(entry: EntryRef<'a, Pinned<Body>>) -> Found<'a> {
+        let (view, body_memory) = match entry.value() {
+            ValueRef::Bytes(bytes) => (View::String(StringRef::Bytes(bytes)), 0),
+            ValueRef::Integer(number) => (View::String(StringRef::Integer(number)), 0),
+            ValueRef::Body(shared) => (View::of_body(shared), shared.memory()),
+        };
+        Found {
+            view,
+            expires_at_ms: entry.expires_at_ms(),
+            clock: entry.clock(),
+            is_raw: entry.is_marked(),
+            memory: entry.memory() + body_memory,
+        }
+    }
+
+    /// The value's type.
+    pub fn kind(&self) -> Type {
+        match self.view {
+            View::String(_) => Type::String,
+            View::Body(body) => body.kind(),
+        }
+    }
+}
+
+impl<'a> View<'a> {
+    pub(super) fn of_body(body: &'a Body) -> View<'a> {
+        match body {
+            Body::Bytes(bytes) => View::String(StringRef::Bytes(bytes)),
+            other => View::Body(other),
+        }
+    }
+
+    /// The value as a string.
+    ///
+    /// # Errors
+    /// [`Fault::WRONG_TYPE`] if it is none.
+    #[inline]
+    pub fn string(self) -> Result<StringRef<'a>, Fault> {
+        match self {
+            View::String(string) => Ok(string),
+            View::Body(_) => Err(Fault::WRONG_TYPE),
+        }
+    }
+
+    /// The value as a collection of type `T`.
+    ///
+    /// # Errors
+    /// [`Fault::WRONG_TYPE`] if it is something else.
+    #[inline]
+    pub fn collection<T: Collection>(self) -> Result<&'a T, Fault> {
+        match self {
+            View::Body(body) => T::of(body).ok_or(Fault::WRONG_TYPE),
+            View::String(_) => Err(Fault::WRONG_TYPE),
+        }
+    }
+}
+
+/// The body of an entry with its holders, if it has one.
+pub(super) fn shared_of(entry: <StoredEntry as Element>::Ref<'_>) -> Option<&Shared<Body>> {
+    match entry.value() {
+        ValueRef::Body(shared) => Some(shared),
+        ValueRef::Bytes(_) | ValueRef::Integer(_) => None,
+    }
+}
