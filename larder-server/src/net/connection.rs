@@ -1,0 +1,412 @@
+//! One connection: from bytes received to commands executed to bytes sent.
+//!
+//! An event loop takes a connection through the three stages of a turn: [`Connection::read`], [`Connection::run`],
+//! [`Connection::finish`]. What a connection may do in one turn is bounded, so that a long pipeline does not keep others
+//! waiting: a connection with more to do has its next turn at once.
+
+use super::buffers::Pool;
+use super::input::Input;
+use super::mailbox::{ConnectionId, ConnectionWaker};
+use super::outbox::Outbox;
+use super::transport::{Received, Transport, interest};
+use crate::config::OutputLimit;
+use crate::server::Server;
+use crate::workers::Work;
+use larder::Session;
+use larder::client::Client;
+use larder::engine::Step;
+use larder::lane::Lane;
+use larder_resp::{Decoded, Decoder, Limits, ReplyWriter, Request};
+use mio::{Registry, Token};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Commands a connection executes in one turn.
+const COMMANDS_PER_TURN: usize = 512;
+/// For how long it goes on executing in one turn, as far as that can be chosen between two commands.
+const TIME_PER_TURN: Duration = Duration::from_millis(2);
+/// Commands between two looks at the clock.
+const COMMANDS_PER_LOOK: usize = 32;
+/// Bytes received while a command of the connection waits, beyond which nothing more is read.
+const READ_AHEAD_MAX: usize = 64 * 1024;
+
+/// A connection of an event loop.
+pub(crate) struct Connection {
+    id: ConnectionId,
+    transport: Transport,
+    /// Away while a worker runs a long command with it.
+    session: Option<Session>,
+    client: Arc<Client>,
+    pub(crate) waker: Arc<ConnectionWaker>,
+    decoder: Decoder,
+    input: Input,
+    outbox: Outbox,
+    /// Whether the socket may have bytes that were not read.
+    is_readable: bool,
+    /// Whether an event told of the peer's end, or of an error, which no further event repeats: the socket is read until
+    /// it says so itself.
+    is_ending: bool,
+    /// Whether the peer sends nothing more.
+    is_at_end: bool,
+    /// Whether the input may hold a complete request.
+    has_requests: bool,
+    /// Whether the next request waits for the waker to be called.
+    is_parked: bool,
+    /// Whether the connection ends once everything is sent.
+    is_closing: bool,
+    /// Whether it is registered for writability.
+    wants_write: bool,
+    /// Whether it is in its loop's list of those with something to do.
+    pub(crate) is_ready: bool,
+    /// When it last received something, or was made; Unix milliseconds.
+    active_ms: u64,
+    /// Since when more than the soft limit waits to be sent, Unix milliseconds.
+    over_soft_limit_ms: Option<u64>,
+}
+
+/// What becomes of a connection after a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It waits for an event or a wake-up.
+    Wait,
+    /// It has more to do at once.
+    Again,
+    /// It is over.
+    Close,
+}
+
+impl Connection {
+    /// A connection in its place.
+    pub(crate) fn new(
+        id: ConnectionId,
+        transport: Transport,
+        session: Session,
+        waker: Arc<ConnectionWaker>,
+        now_ms: u64,
+    ) -> Connection {
+        Connection {
+            id,
+            transport,
+            client: Arc::clone(session.client()),
+            session: Some(session),
+            waker,
+            decoder: Decoder::new(),
+            input: Input::default(),
+            outbox: Outbox::default(),
+            is_readable: false,
+            is_ending: false,
+            is_at_end: false,
+            has_requests: false,
+            is_parked: false,
+            is_closing: false,
+            wants_write: false,
+            is_ready: false,
+            active_ms: now_ms,
+            over_soft_limit_ms: None,
+        }
+    }
+
+    /// Its place and generation.
+    pub(crate) fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// What others may know of it.
+    pub(crate) fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+
+    /// Notes an event of its socket.
+    pub(crate) fn note(&mut self, event: &mio::event::Event) {
+        self.is_ending |= event.is_read_closed() || event.is_error();
+        self.is_readable |= event.is_readable() || self.is_ending;
+    }
+
+    /// Notes that its waker was called.
+    pub(crate) fn woken(&mut self) {
+        self.waker.rearm();
+        if self.is_parked {
+            self.is_parked = false;
+            self.has_requests = true;
+        }
+    }
+
+    /// Takes the session back from a worker, with the reply to its long command.
+    pub(crate) fn worked(&mut self, session: Session, reply: Vec<u8>) {
+        self.session = Some(session);
+        self.outbox.append(reply);
+        self.has_requests = true;
+    }
+
+    /// First stage: reads once, if there is something to read and room for it. Returns how many bytes came.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub(crate) fn read(&mut self, server: &Server, pool: &mut Pool, now_ms: u64) -> io::Result<usize> {
+        if !self.may_read() {
+            return Ok(0);
+        }
+        match self.input.fill(&mut self.transport, pool)? {
+            Received::End => {
+                self.is_at_end = true;
+                self.is_readable = false;
+                Ok(0)
+            }
+            Received::Bytes { count, may_be_more } => {
+                self.is_readable = may_be_more || self.is_ending;
+                if count > 0 {
+                    self.has_requests = !self.is_parked && self.session.is_some();
+                    self.active_ms = now_ms;
+                    self.check_query_buffer(server)?;
+                }
+                Ok(count)
+            }
+        }
+    }
+
+    fn may_read(&self) -> bool {
+        let is_waiting = self.is_parked || self.session.is_none();
+        let has_read_ahead = is_waiting && self.input.pending().len() >= READ_AHEAD_MAX;
+        self.is_readable
+            && !self.is_closing
+            && !self.is_at_end
+            && !self.has_requests
+            && !self.outbox.is_stalled()
+            && !has_read_ahead
+    }
+
+    fn check_query_buffer(&self, server: &Server) -> io::Result<()> {
+        let limit = server.live.query_buffer_limit.load(Ordering::Relaxed);
+        let size = self.input.pending().len() + self.client.queued_memory.load(Ordering::Relaxed);
+        if size <= limit {
+            return Ok(());
+        }
+        server.log.warning(format_args!(
+            "Closing client that reached max query buffer length: {} bytes of {limit}: {}",
+            size,
+            self.client.describe(self.active_ms)
+        ));
+        Err(io::Error::other("query buffer limit"))
+    }
+
+    /// Second stage: executes what was received, as far as this turn's share goes.
+    pub(crate) fn run(&mut self, server: &Server, lane: &mut Lane, pool: &mut Pool) {
+        if !self.has_requests || self.is_closing {
+            return;
+        }
+        let max_bulk = server.engine.config.proto_max_bulk_len.load(Ordering::Relaxed);
+        let mut began = None;
+        for nth in 1..=COMMANDS_PER_TURN {
+            if self.outbox.is_stalled() || self.client.is_killed() {
+                return;
+            }
+            let Some(session) = &mut self.session else { return };
+            let authenticated = session.is_authenticated();
+            let limits = Limits { authenticated, max_bulk, ..Limits::default() };
+            match self.decoder.decode(self.input.pending(), &limits) {
+                Ok(Decoded::Command { consumed }) => {
+                    if !self.execute(server, lane, pool, consumed) {
+                        return;
+                    }
+                }
+                Ok(Decoded::Skip { consumed }) => self.input.consume(consumed),
+                Ok(Decoded::Incomplete { want }) => {
+                    self.input.expect(want);
+                    self.has_requests = false;
+                    return;
+                }
+                Err(error) => {
+                    let reply = self.outbox.writer(pool);
+                    ReplyWriter::new(reply, session.proto()).protocol_error(&error);
+                    self.is_closing = true;
+                    server.log.verbose(format_args!(
+                        "{error} from client: {}",
+                        self.client.describe(lane.now_ms())
+                    ));
+                    return;
+                }
+            }
+            if nth % COMMANDS_PER_LOOK == 0 {
+                let began = *began.get_or_insert_with(Instant::now);
+                if began.elapsed() > TIME_PER_TURN {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Executes the request that the decoder has found. Returns whether to go on with the next one.
+    #[inline]
+    fn execute(&mut self, server: &Server, lane: &mut Lane, pool: &mut Pool, consumed: usize) -> bool {
+        let Some(session) = &mut self.session else { return false };
+        let request = self.decoder.request(self.input.pending());
+        if is_cross_protocol(request) {
+            server.log.cross_protocol(&self.client.origin.address);
+            self.is_closing = true;
+            return false;
+        }
+        match server.engine.execute(lane, session, request, self.outbox.writer(pool)) {
+            Step::Done => self.input.consume(consumed),
+            Step::Close => {
+                self.input.consume(consumed);
+                self.is_closing = true;
+                return false;
+            }
+            Step::Parked => {
+                self.is_parked = true;
+                self.has_requests = false;
+                return false;
+            }
+            Step::Long(job) => {
+                self.input.consume(consumed);
+                self.has_requests = false;
+                if let Some(session) = self.session.take() {
+                    server.workers.run(Work { job, session, id: self.id, to: self.waker.mailbox() });
+                }
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Third stage: adds what was pushed to the connection, sends what it has, and says how it goes on. `sent` counts
+    /// the bytes.
+    pub(crate) fn finish(
+        &mut self,
+        server: &Server,
+        registry: &Registry,
+        pool: &mut Pool,
+        now_ms: u64,
+        sent: &mut usize,
+    ) -> Fate {
+        if self.client.has_mail() {
+            self.take_mail(pool);
+        }
+        if self.outbox.unsent() > 0 || self.transport.wants_write() {
+            match self.outbox.flush(&mut self.transport, pool) {
+                Ok(count) => *sent += count,
+                Err(_broken) => return Fate::Close,
+            }
+        }
+        if self.client.is_killed() || self.is_over_limit(server, now_ms) {
+            return Fate::Close;
+        }
+        let is_unsent = self.outbox.unsent() > 0 || self.transport.wants_write();
+        if self.wants_write != is_unsent {
+            self.wants_write = is_unsent;
+            let token = Token(self.id.slot as usize);
+            if self.transport.source().reregister(registry, token, interest(is_unsent)).is_err() {
+                return Fate::Close;
+            }
+        }
+        self.input.settle(pool);
+        self.publish();
+        self.fate(is_unsent)
+    }
+
+    fn fate(&self, is_unsent: bool) -> Fate {
+        if self.is_closing {
+            return if is_unsent { Fate::Wait } else { Fate::Close };
+        }
+        if self.has_requests {
+            return if self.outbox.is_stalled() { Fate::Wait } else { Fate::Again };
+        }
+        if self.is_at_end {
+            // All it asked for is answered, or it waits for something that nobody will hear of. Only a long command is
+            // let to its end: its client may have closed one direction and still read the other.
+            return if self.session.is_some() && !is_unsent { Fate::Close } else { Fate::Wait };
+        }
+        if self.may_read() { Fate::Again } else { Fate::Wait }
+    }
+
+    fn take_mail(&mut self, pool: &mut Pool) {
+        let Some(session) = &self.session else { return };
+        let (proto, is_wanted) = (session.proto(), session.wants_pushes());
+        let mail = self.client.take_mail();
+        if is_wanted {
+            let mut writer = ReplyWriter::new(self.outbox.writer(pool), proto);
+            mail.iter().for_each(|push| push.write(&mut writer));
+        }
+    }
+
+    /// Whether more waits to be sent than `client-output-buffer-limit` allows.
+    fn is_over_limit(&mut self, server: &Server, now_ms: u64) -> bool {
+        let unsent = self.outbox.unsent() + self.client.mail_bytes();
+        if unsent == 0 {
+            self.over_soft_limit_ms = None;
+            return false;
+        }
+        let OutputLimit { hard, soft, soft_seconds } = server.live.output_limit(self.client.kind());
+        if hard > 0 && unsent > hard {
+            self.log_over_limit(server, now_ms);
+            return true;
+        }
+        if soft == 0 || unsent <= soft {
+            self.over_soft_limit_ms = None;
+            return false;
+        }
+        let since_ms = *self.over_soft_limit_ms.get_or_insert(now_ms);
+        let is_over = now_ms.saturating_sub(since_ms) > soft_seconds * 1000;
+        if is_over {
+            self.log_over_limit(server, now_ms);
+        }
+        is_over
+    }
+
+    fn log_over_limit(&self, server: &Server, now_ms: u64) {
+        server.log.warning(format_args!(
+            "Client {} closed for overcoming of output buffer limits.",
+            self.client.describe(now_ms)
+        ));
+    }
+
+    /// Looked at about once a second: whether it is idle for too long or over a limit. Frees what it need not keep.
+    pub(crate) fn is_overdue(&mut self, server: &Server, now_ms: u64) -> bool {
+        if self.is_over_limit(server, now_ms) {
+            return true;
+        }
+        let idle_ms = now_ms.saturating_sub(self.active_ms);
+        if idle_ms > 2000 {
+            self.input.shrink();
+            self.publish();
+        }
+        let timeout_s = server.live.timeout_s.load(Ordering::Relaxed);
+        let may_be_silent = self.client.is_subscriber()
+            || self.client.is_monitor.load(Ordering::Relaxed)
+            || self.is_parked
+            || self.session.is_none();
+        if timeout_s == 0 || may_be_silent || idle_ms <= timeout_s * 1000 {
+            return false;
+        }
+        server.log.verbose(format_args!("Closing idle client: {}", self.client.describe(now_ms)));
+        true
+    }
+
+    /// Shows others what the buffers hold.
+    fn publish(&self) {
+        self.client.input_bytes.store(self.input.pending().len(), Ordering::Relaxed);
+        self.client.input_free.store(self.input.free(), Ordering::Relaxed);
+        self.client.output_bytes.store(self.outbox.unsent(), Ordering::Relaxed);
+    }
+
+    /// Says good-bye, if it was us who ended it: see [`Transport::hang_up`].
+    pub(crate) fn hang_up(&mut self) {
+        if self.is_closing {
+            self.transport.hang_up();
+        }
+    }
+}
+
+/// Whether it looks like HTTP. A web page can make a browser send such lines to a server that only this machine can
+/// reach; the lines that follow might then be commands.
+#[inline]
+fn is_cross_protocol(request: Request<'_>) -> bool {
+    let name = request.arg(0);
+    match name.len() {
+        4 => name.eq_ignore_ascii_case(b"POST"),
+        5 => name.eq_ignore_ascii_case(b"Host:"),
+        _ => false,
+    }
+}
