@@ -1,0 +1,138 @@
+//! `larder-fuzz`: throws mutated bytes at the entry points for fuzzers. `cargo x fuzz` builds and starts it.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use testkit::Rng;
+use testkit::fuzz::{self, Target};
+
+/// A target and what is needed to run it.
+struct Row {
+    name: &'static str,
+    target: Target,
+    /// Inputs to start from.
+    examples: fn() -> Vec<Vec<u8>>,
+    /// How much longer an input takes than one for the parser: so many fewer are tried.
+    cost: u64,
+}
+
+/// One row for each target.
+const TARGETS: &[Row] = &[
+    Row { name: "resp-request", target: larder_resp::fuzz::fuzz_decode, examples: requests, cost: 1 },
+    Row { name: "resp-reply", target: larder_resp::fuzz::fuzz_frame, examples: replies, cost: 1 },
+    Row { name: "intset", target: larder_structures::fuzz::fuzz_intset, examples: noise, cost: 10 },
+    Row { name: "listpack", target: larder_structures::fuzz::fuzz_listpack, examples: noise, cost: 50 },
+    Row { name: "quicklist", target: larder_structures::fuzz::fuzz_quicklist, examples: noise, cost: 500 },
+    Row { name: "snapshot", target: larder::persist::fuzz::fuzz_snapshot, examples: snapshots, cost: 10 },
+    Row {
+        name: "ranked-tree",
+        target: larder_structures::fuzz::fuzz_ranked_tree,
+        examples: noise,
+        cost: 500,
+    },
+    Row { name: "sorted", target: larder_structures::fuzz::fuzz_sorted, examples: noise, cost: 500 },
+];
+
+/// What a run is told.
+struct Options {
+    /// All targets when empty.
+    targets: Vec<String>,
+    runs: u64,
+    seed: u64,
+}
+
+fn main() -> ExitCode {
+    let options = match options() {
+        Ok(options) => options,
+        Err(why) => {
+            eprintln!("larder-fuzz: {why}");
+            return ExitCode::from(2);
+        }
+    };
+    let mut failed = 0;
+    let chosen = TARGETS
+        .iter()
+        .filter(|row| options.targets.is_empty() || options.targets.iter().any(|t| t == row.name));
+    for Row { name, target, examples, cost } in chosen {
+        let (start, runs) = (Instant::now(), options.runs.div_ceil(*cost));
+        match fuzz::quietly(|| fuzz::run(*target, &examples(), runs, options.seed)) {
+            Ok(()) => {
+                println!("{name}: {runs} inputs, no crash, {:.1} s", start.elapsed().as_secs_f64())
+            }
+            Err(crash) => {
+                failed += 1;
+                println!("{name}: {} (seed {}, input {})", crash.message, crash.seed, crash.run);
+                println!("  shortest input found: \"{}\"", crash.input.escape_ascii());
+                match crash.save(Path::new("target/fuzz"), name) {
+                    Ok(path) => println!("  saved as {}", path.display()),
+                    Err(e) => println!("  cannot be saved: {e}"),
+                }
+            }
+        }
+    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn options() -> Result<Options, lexopt::Error> {
+    use lexopt::prelude::*;
+    let mut options = Options { targets: Vec::new(), runs: 100_000, seed: 1 };
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("runs") => options.runs = parser.value()?.parse()?,
+            Long("seed") => options.seed = parser.value()?.parse()?,
+            Value(name) => {
+                let name = name.string()?;
+                if !TARGETS.iter().any(|row| row.name == name) {
+                    let known: Vec<&str> = TARGETS.iter().map(|row| row.name).collect();
+                    return Err(format!("no target {name:?}, only {}", known.join(", ")).into());
+                }
+                options.targets.push(name);
+            }
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(options)
+}
+
+fn bytes(texts: &[&str]) -> Vec<Vec<u8>> {
+    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+/// The first byte chooses limits, the rest are requests.
+fn requests() -> Vec<Vec<u8>> {
+    bytes(&[
+        "\0*1\r\n$4\r\nPING\r\n",
+        "\x07*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$5\r\nvalue\r\n*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n",
+        "\x10PING\r\nSET key \"a \\x41 value\"\r\n",
+        "\x21*-1\r\n*0\r\n\r\n*1\r\n$0\r\n\r\n",
+    ])
+}
+
+fn replies() -> Vec<Vec<u8>> {
+    bytes(&[
+        "+OK\r\n-ERR no\r\n:-12\r\n",
+        "$5\r\nhello\r\n$-1\r\n*-1\r\n",
+        "*3\r\n:1\r\n*2\r\n$1\r\na\r\n_\r\n%1\r\n+k\r\n~2\r\n:1\r\n:2\r\n",
+        ",1.5\r\n,inf\r\n,nan\r\n#t\r\n(123456789012345678901234567890\r\n=7\r\ntxt:abc\r\n",
+        ">2\r\n+message\r\n$1\r\nx\r\n|1\r\n+ttl\r\n:3\r\n+OK\r\n!5\r\nERR x\r\n",
+    ])
+}
+
+/// For targets that read their input as a program: the longer, the more it does.
+fn noise() -> Vec<Vec<u8>> {
+    let mut rng = Rng::new(0);
+    (0..32_usize).map(|n| (0..n * n + 8).map(|_| rng.bits().to_le_bytes()[0]).collect()).collect()
+}
+
+/// A small file as redis-server writes it (a string with an expiry, a number, a set of integers, a list), and the start
+/// of one.
+fn snapshots() -> Vec<Vec<u8>> {
+    let mut file = b"REDIS0010\xfa\x09redis-ver\x067.0.15\xfe\x00\xfb\x04\x01".to_vec();
+    file.extend_from_slice(b"\xfc\x00\xe4\x0b\x54\x02\x00\x00\x00\x00\x03key\x05value\x00\x01n\xc0\x7b");
+    file.extend_from_slice(b"\x0b\x01s\x0c\x02\x00\x00\x00\x02\x00\x00\x00\x01\x00\x02\x00");
+    file.extend_from_slice(b"\x12\x01l\x01\x02\x0a\x0a\x00\x00\x00\x01\x00\x01\x01\xff");
+    file.extend_from_slice(b"\xff\x00\x00\x00\x00\x00\x00\x00\x00");
+    vec![file, b"REDIS0010".to_vec(), b"\x00\x05value\x0a\x00".to_vec()]
+}
