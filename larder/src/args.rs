@@ -109,6 +109,34 @@ impl<'a> Args<'a> {
         found
     }
 
+    /// Takes `numkeys` and as many keys, behind which at least one argument is left.
+    ///
+    /// # Errors
+    /// `numkeys` is no positive number, or there are fewer arguments.
+    pub fn numbered_keys(&mut self) -> Result<impl Iterator<Item = &'a [u8]> + Clone + use<'a>, Fault> {
+        let keys = self.int_in(1..=i64::MAX, Fault::row("ERR", "numkeys should be greater than 0"))?;
+        let keys = usize::try_from(keys).ok().filter(|keys| *keys < self.len()).ok_or(Fault::SYNTAX)?;
+        let names = self.rest().take(keys);
+        self.next += keys;
+        Ok(names)
+    }
+
+    /// Takes the rest, a `COUNT` that is positive or nothing, which means 1.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn count_or_one(&mut self) -> Result<usize, Fault> {
+        if self.is_empty() {
+            return Ok(1);
+        }
+        if self.len() < 2 || !self.flag("COUNT") {
+            return Err(Fault::SYNTAX);
+        }
+        let count = self.int_in(1..=i64::MAX, Fault::row("ERR", "count should be greater than 0"))?;
+        self.finish()?;
+        Ok(usize::try_from(count).unwrap_or(usize::MAX))
+    }
+
     /// Ends the arguments.
     ///
     /// # Errors

@@ -11,6 +11,12 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     run(pattern, text, false)
 }
 
+/// Whether a walk over keys or elements with this pattern returns `text`: as [`matches`], but a lone star returns the
+/// empty one too.
+pub fn selects(pattern: &[u8], text: &[u8]) -> bool {
+    pattern == b"*" || matches(pattern, text)
+}
+
 /// Whether `text` matches `pattern`, ASCII letters compared without their case.
 pub fn matches_ignore_case(pattern: &[u8], text: &[u8]) -> bool {
     run(pattern, text, true)

@@ -68,9 +68,7 @@ impl<'a> ScanOptions<'a> {
 
     /// Whether an element is to be returned.
     pub(super) fn wants(&self, element: StringRef<'_>) -> bool {
-        self.pattern.is_none_or(|pattern| {
-            pattern == b"*" || glob::matches(pattern, element.bytes(&mut Digits::new()))
-        })
+        self.pattern.is_none_or(|pattern| glob::selects(pattern, element.bytes(&mut Digits::new())))
     }
 }
 

@@ -52,13 +52,7 @@ impl Engine {
         let mut reply = ReplyWriter::new(out, session.proto);
         let mut step = match admit::resolve(request) {
             Ok(registered) => self.dispatch(lane, session, registered, request, &mut reply),
-            Err((registered, fault)) => {
-                if let Some(multi) = &mut session.multi {
-                    multi.is_aborted = true;
-                }
-                self.refuse(lane, registered, &fault, &mut reply);
-                Step::Done
-            }
+            Err((registered, fault)) => self.turn_away(lane, session, registered, fault, &mut reply),
         };
         if session.replies != Replies::On && !matches!(step, Step::Parked) && is_muted(session) {
             out.truncate(start);
@@ -79,9 +73,7 @@ impl Engine {
     ) -> Step {
         let has_room = self.make_room(lane);
         if let Err(fault) = self.admit(session, registered, has_room) {
-            let fault = self.spoil_transaction(session, registered, fault);
-            self.refuse(lane, Some(registered), &fault, reply);
-            return Step::Done;
+            return self.turn_away(lane, session, Some(registered), fault, reply);
         }
         if let Some(multi) = &mut session.multi
             && !registered.command.is(Trait::RunsInMulti)
@@ -101,17 +93,27 @@ impl Engine {
         self.run_timed(lane, session, registered, request, reply)
     }
 
-    /// A command that is refused spoils the transaction it would be queued in; an EXEC that is refused ends its own.
-    fn spoil_transaction(&self, session: &mut Session, registered: &Registered, fault: Fault) -> Fault {
-        let Some(multi) = &mut session.multi else { return fault };
-        multi.is_aborted = true;
-        if registered.command.name != "EXEC" {
-            return fault;
+    /// Refuses a command: it spoils the transaction it would be queued in; an EXEC that is refused ends its own.
+    fn turn_away(
+        &self,
+        lane: &mut Lane,
+        session: &mut Session,
+        registered: Option<&'static Registered>,
+        mut fault: Fault,
+        reply: &mut ReplyWriter<'_>,
+    ) -> Step {
+        if let Some(multi) = &mut session.multi {
+            multi.is_aborted = true;
+            if registered.is_some_and(|registered| registered.command.name == "EXEC") {
+                session.multi = None;
+                session.publish_multi();
+                self.forget_watches(session);
+                let why = fault.message();
+                fault = Fault::coded("EXECABORT", format!("Transaction discarded because of: {why}"));
+            }
         }
-        session.multi = None;
-        session.publish_multi();
-        self.forget_watches(session);
-        Fault::coded("EXECABORT", format!("Transaction discarded because of: {}", fault.message()))
+        self.refuse(lane, registered, &fault, reply);
+        Step::Done
     }
 
     /// Runs an admitted command and accounts for it.

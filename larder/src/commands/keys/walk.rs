@@ -37,7 +37,7 @@ fn keys(ctx: &mut WriteCtx<'_, '_>, mut args: Args<'_>, reply: &mut ReplyWriter<
     let array = reply.deferred_array();
     let mut len = 0;
     ctx.each_key(|key| {
-        if pattern == b"*" || glob::matches(pattern, key) {
+        if glob::selects(pattern, key) {
             reply.bulk(key);
             len += 1;
         }
@@ -74,7 +74,7 @@ impl<'a> Wanted<'a> {
                 let count = args.int()?;
                 wanted.count = usize::try_from(count).ok().filter(|count| *count > 0).ok_or(Fault::SYNTAX)?;
             } else if args.len() > 1 && args.flag("MATCH") {
-                wanted.pattern = Some(args.bytes()?).filter(|pattern| *pattern != b"*");
+                wanted.pattern = Some(args.bytes()?);
             } else if args.len() > 1 && args.flag("TYPE") {
                 wanted.kind = Some(args.bytes()?);
             } else {
@@ -102,11 +102,10 @@ fn scan(ctx: &mut ServerCtx<'_, '_>, mut args: Args<'_>, reply: &mut ReplyWriter
             while visited < wanted.count && steps_left > 0 {
                 at = keyspace.scan_shard(shard, at, |key, kind| {
                     visited += 1;
-                    let fits =
-                        wanted.pattern.is_none_or(|pattern| pattern == b"*" || glob::matches(pattern, key))
-                            && wanted
-                                .kind
-                                .is_none_or(|wanted| wanted.eq_ignore_ascii_case(kind.name().as_bytes()));
+                    let fits = wanted.pattern.is_none_or(|pattern| glob::selects(pattern, key))
+                        && wanted
+                            .kind
+                            .is_none_or(|wanted| wanted.eq_ignore_ascii_case(kind.name().as_bytes()));
                     if fits {
                         found.bulk(key);
                         len += 1;

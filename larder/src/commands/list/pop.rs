@@ -92,26 +92,12 @@ pub(super) const LMPOP: Command = Command {
 };
 
 fn lmpop(ctx: &mut WriteCtx<'_, '_>, mut args: Args<'_>, reply: &mut ReplyWriter<'_>) -> Outcome {
-    let keys = args.int_in(1..=i64::MAX, Fault::row("ERR", "numkeys should be greater than 0"))?;
-    let keys = usize::try_from(keys).unwrap_or(usize::MAX);
-    if keys >= args.len() {
-        return Err(Fault::SYNTAX);
-    }
-    let names = args.rest().take(keys);
-    for _ in 0..keys {
-        args.key()?;
-    }
+    let names = args.numbered_keys()?;
     let end = end(&mut args)?;
-    let mut count = None;
-    while !args.is_empty() {
-        if count.is_some() || args.len() < 2 || !args.flag("COUNT") {
-            return Err(Fault::SYNTAX);
-        }
-        count = Some(args.int_in(1..=i64::MAX, Fault::row("ERR", "count should be greater than 0"))?);
-    }
+    let count = i64::try_from(args.count_or_one()?).unwrap_or(i64::MAX);
     for key in names {
         let Some(mut list) = ctx.open::<List>(key, pop_event(end))? else { continue };
-        let count = count.unwrap_or(1).min(list.len() as i64);
+        let count = count.min(list.len() as i64);
         reply.array(2);
         reply.bulk(key);
         pop_many(&mut list, end, count, reply);

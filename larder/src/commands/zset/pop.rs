@@ -115,15 +115,7 @@ pub(super) const ZMPOP: Command = Command {
 };
 
 fn zmpop(ctx: &mut WriteCtx<'_, '_>, mut args: Args<'_>, reply: &mut ReplyWriter<'_>) -> Outcome {
-    let keys = args.int_in(1..=i64::MAX, Fault::row("ERR", "numkeys should be greater than 0"))?;
-    let keys = usize::try_from(keys).unwrap_or(usize::MAX);
-    if keys >= args.len() {
-        return Err(Fault::SYNTAX);
-    }
-    let names = args.rest().take(keys);
-    for _ in 0..keys {
-        args.key()?;
-    }
+    let names = args.numbered_keys()?;
     let end = if args.flag("MIN") {
         End::Min
     } else if args.flag("MAX") {
@@ -131,17 +123,10 @@ fn zmpop(ctx: &mut WriteCtx<'_, '_>, mut args: Args<'_>, reply: &mut ReplyWriter
     } else {
         return Err(Fault::SYNTAX);
     };
-    let mut count = None;
-    while !args.is_empty() {
-        if count.is_some() || args.len() < 2 || !args.flag("COUNT") {
-            return Err(Fault::SYNTAX);
-        }
-        let wanted = args.int_in(1..=i64::MAX, Fault::row("ERR", "count should be greater than 0"))?;
-        count = Some(usize::try_from(wanted).unwrap_or(usize::MAX));
-    }
+    let count = args.count_or_one()?;
     for key in names {
         let Some(mut zset) = ctx.open::<Zset>(key, end.event())? else { continue };
-        let count = count.unwrap_or(1).min(zset.len());
+        let count = count.min(zset.len());
         reply.array(2);
         reply.bulk(key);
         reply.array(count);
