@@ -51,7 +51,11 @@ impl Policy {
             "SORT" | "SORT_RO" => Policy::LooselySorted,
             "TTL" | "EXPIRETIME" => Policy::Clock(3),
             "PTTL" | "PEXPIRETIME" => Policy::Clock(3_000),
-            "OBJECT" if words.get(1).is_some_and(|w| w.eq_ignore_ascii_case(b"IDLETIME")) => Policy::Clock(3),
+            // Redis keeps one object for all keys with the same small integer, so its time is that of whichever key was
+            // used last.
+            "OBJECT" if words.get(1).is_some_and(|w| w.eq_ignore_ascii_case(b"IDLETIME")) => {
+                Policy::Clock(i64::MAX)
+            }
             _ if name.ends_with("LEX") || words.iter().any(|w| w.eq_ignore_ascii_case(b"BYLEX")) => {
                 Policy::Lexical
             }

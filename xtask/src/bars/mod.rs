@@ -12,6 +12,7 @@ use std::fs;
 use std::time::Instant;
 
 use crate::run;
+use crate::setup;
 use crate::stages;
 
 /// The issues that have bars, by number.
@@ -112,6 +113,9 @@ pub(crate) fn run(issue: u32, slice: bool, only: &[String]) -> Result<bool, Stri
 
 /// Sees that there is a server: what is measured is what users build.
 pub(crate) fn find_server() -> Result<(), String> {
+    if !setup::run() {
+        return Err("the tools and packages that the bars need are not all there".to_owned());
+    }
     if std::env::var_os("LARDER_SERVER").is_none() && !stages::server().is_file() {
         println!("building the server");
         let outcome = run::logged("build", vec![run::cargo(&["build", "--release", "-p", "larder-server"])]);
