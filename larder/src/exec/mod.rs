@@ -96,7 +96,7 @@ impl Engine {
     /// Refuses a command: it spoils the transaction it would be queued in; an EXEC that is refused ends its own.
     fn turn_away(
         &self,
-        lane: &mut Lane,
+        lane: &Lane,
         session: &mut Session,
         registered: Option<&'static Registered>,
         mut fault: Fault,
