@@ -5,6 +5,7 @@
 // The start.
 mod config;
 mod data;
+mod offline;
 mod process;
 mod start;
 

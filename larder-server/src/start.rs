@@ -10,6 +10,7 @@ use crate::net::listener::Listener;
 use crate::net::mailbox::Mailbox;
 use crate::net::tls;
 use crate::observe::log::Log;
+use crate::offline;
 use crate::process;
 use crate::server::Server;
 use crate::shutdown::{self, Standstill};
@@ -44,6 +45,20 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
         Asked::Help => {
             print!("{}", args::HELP);
             return ExitCode::SUCCESS;
+        }
+        Asked::CheckRdb(file) => {
+            let (contents, result) = offline::check_rdb(Path::new(&file));
+            print!("{contents}");
+            return match result {
+                Ok(()) => {
+                    println!("{file}: the snapshot is good");
+                    ExitCode::SUCCESS
+                }
+                Err(why) => {
+                    eprintln!("{why}");
+                    ExitCode::FAILURE
+                }
+            };
         }
         Asked::Serve(source) => source,
     };

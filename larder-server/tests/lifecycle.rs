@@ -120,6 +120,32 @@ fn a_damaged_snapshot_stops_the_start_and_is_left_alone() {
 }
 
 #[test]
+fn a_snapshot_is_looked_through_without_a_server() {
+    let server = start(&[]);
+    let mut client = server.connect();
+    client.cmd(&["SET", "greeting", "hello", "EX", "1000"]);
+    client.cmd(&["SADD", "names", "ada", "grace"]);
+    client.cmd(&["SAVE"]);
+    let file = server.dir().join("dump.rdb");
+    let check = || {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_larder-server"));
+        program.arg("check-rdb").arg(&file).output().expect("the program starts")
+    };
+    let good = check();
+    let text = String::from_utf8_lossy(&good.stdout);
+    assert!(good.status.success(), "{text}");
+    for line in ["database 0: 1 of type set", "database 0: 1 of type string", "1 keys with an expiry"] {
+        assert!(text.contains(line), "{text}");
+    }
+    let bytes = std::fs::read(&file).expect("the snapshot");
+    std::fs::write(&file, &bytes[..bytes.len() - 4]).expect("the directory is ours");
+    let bad = check();
+    assert_eq!(bad.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&bad.stderr);
+    assert!(text.contains(&format!("at offset {}", bytes.len() - 4)), "{text}");
+}
+
+#[test]
 fn a_second_server_that_saves_in_the_same_place_does_not_start() {
     let mut first = start(&["--save", "3600 1"]);
     let dir = first.dir();

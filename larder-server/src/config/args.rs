@@ -12,6 +12,8 @@ pub(crate) enum Asked {
     Version,
     /// Help.
     Help,
+    /// To look through a snapshot.
+    CheckRdb(String),
     /// To serve, with this source of configuration.
     Serve(Source),
 }
@@ -30,11 +32,13 @@ pub(crate) enum Source {
 /// The text of `--help`.
 pub(crate) const HELP: &str = "\
 Usage: larder-server [FILE | -] [--DIRECTIVE [VALUE ...]]...
+       larder-server check-rdb FILE
        larder-server -v | --version
        larder-server -h | --help
 
 FILE is a configuration in the syntax of redis.conf; - reads it from standard input.
 A directive on the command line overrides the same one in the file.
+check-rdb reads a snapshot to its end and says what it holds, or what is wrong and where.
 
 Examples:
        larder-server                                     (no configuration: port 6379)
@@ -49,6 +53,7 @@ pub(crate) fn read(arguments: &[String], lines: &mut Lines) -> Asked {
     match arguments {
         [only] if only == "-v" || only == "--version" => return Asked::Version,
         [only] if only == "-h" || only == "--help" => return Asked::Help,
+        [word, file] if word == "check-rdb" => return Asked::CheckRdb(file.clone()),
         _ => {}
     }
     let (mut source, mut rest) = match arguments {
@@ -119,6 +124,8 @@ mod tests {
     fn version_and_help_stand_alone() {
         assert_eq!(read_words(&["-v"]).0, Asked::Version);
         assert_eq!(read_words(&["--help"]).0, Asked::Help);
+        assert_eq!(read_words(&["check-rdb", "a.rdb"]).0, Asked::CheckRdb("a.rdb".into()));
+        assert_eq!(read_words(&["check-rdb"]).0, Asked::Serve(Source::File("check-rdb".into())));
         assert_eq!(read_words(&[]).0, Asked::Serve(Source::Defaults));
     }
 }

@@ -11,9 +11,11 @@
 //! | `crc64`       | the checksum of snapshots and of DUMP payloads                         |
 //! | `lzf`         | the compression of long strings inside a snapshot                      |
 //! | `convert`     | values of the keyspace to values of a snapshot, and back                |
+//! | `check`       | what a snapshot holds, and the first thing wrong with it                |
 //! | `store`       | saving and loading a whole engine                                       |
 //! | `snapshot`    | the snapshot format itself (`dump.rdb`), streaming in both directions  |
 
+pub mod check;
 pub(crate) mod convert;
 pub mod crc64;
 pub mod disk;

@@ -9,6 +9,7 @@ use super::codec::{
 use super::error::{LoadError, LoadErrorKind};
 use super::legacy::{self, Damage, Pair};
 use super::source::{BUFFER_LEN, Source, Tail};
+use crate::types::Type;
 
 /// Elements for which room is made before any was read. Counts are promises; beyond this, vectors grow.
 const COUNT_TRUSTED_MAX: u64 = 1024;
@@ -73,6 +74,20 @@ pub enum Value {
     Zset(Vec<(Vec<u8>, f64)>),
     /// A sorted set as a listpack of member, score, member, score... ascending.
     ZsetListpack(Vec<u8>),
+}
+
+impl Value {
+    /// The type of the key that holds it.
+    #[must_use]
+    pub fn kind(&self) -> Type {
+        match self {
+            Value::String(_) => Type::String,
+            Value::List(_) | Value::ListNodes(_) => Type::List,
+            Value::Set(_) | Value::Intset(_) | Value::SetListpack(_) => Type::Set,
+            Value::Hash(_) | Value::HashListpack(_) => Type::Hash,
+            Value::Zset(_) | Value::ZsetListpack(_) => Type::Zset,
+        }
+    }
 }
 
 /// A node of a list.
