@@ -7,10 +7,12 @@
 //! Words with escapes are not slices of the line, so all words are copied to a scratch buffer. Inline commands
 //! are rare and short; the fast way of the decoder never comes here.
 //!
+//! Lines of configuration files and manifests follow the same rules.
+//!
 //! One thing differs from Redis: a NUL byte is an ordinary byte here. There it hides the rest of the line, so
 //! that the server waits for a line end which it has already received.
 
-use crate::request::Span;
+use crate::request::{Request, Span};
 
 /// The line has a quote that does not close, or text directly behind a closing one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,6 +35,21 @@ pub(crate) fn split(line: &[u8], words: &mut Vec<u8>, spans: &mut Vec<Span>) -> 
         rest = word(rest, words)?;
         spans.push(Span { start: narrow(start), len: narrow(words.len() - start) });
     }
+}
+
+/// The words of a line, by the rules of inline commands: blanks separate, quotes hold together. `None` if a quote does
+/// not close, or has text directly behind it. The line must be shorter than 4 GiB.
+///
+/// ```
+/// let words = larder_resp::split_words(br#"save "" 'it\'s' \x"#);
+/// assert_eq!(words, Some(vec![b"save".to_vec(), b"".to_vec(), b"it's".to_vec(), br"\x".to_vec()]));
+/// assert_eq!(larder_resp::split_words(b"save \""), None);
+/// ```
+#[must_use]
+pub fn split_words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let (mut words, mut spans) = (Vec::new(), Vec::new());
+    split(line, &mut words, &mut spans).ok()?;
+    Some(Request::new(&words, &spans).iter().map(<[u8]>::to_vec).collect())
 }
 
 /// An offset as a span holds it. The line is shorter than 4 GiB and words are never longer than their line.

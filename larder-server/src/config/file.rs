@@ -161,75 +161,9 @@ fn expand(pattern: &Path) -> Option<Vec<PathBuf>> {
 ///
 /// # Errors
 /// Quotes that do not close, text behind a closing quote, bytes that are no UTF-8.
-pub(crate) fn split_words(line: &str) -> Result<Vec<String>, &'static str> {
-    let mut words = Vec::new();
-    let mut rest = line.as_bytes().trim_ascii_start();
-    while let Some(first) = rest.first() {
-        let mut word = Vec::new();
-        rest = match first {
-            b'"' => double_quoted(&rest[1..], &mut word)?,
-            b'\'' => single_quoted(&rest[1..], &mut word)?,
-            _ => {
-                let end = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
-                word.extend(&rest[..end]);
-                &rest[end..]
-            }
-        };
-        if rest.first().is_some_and(|byte| !byte.is_ascii_whitespace()) {
-            return Err("Unbalanced quotes in configuration line: text directly behind a closing quote");
-        }
-        words.push(String::from_utf8(word).map_err(|_| "a word is no UTF-8")?);
-        rest = rest.trim_ascii_start();
-    }
-    Ok(words)
-}
-
-const UNBALANCED: &str = "Unbalanced quotes in configuration line";
-
-fn double_quoted<'l>(mut rest: &'l [u8], word: &mut Vec<u8>) -> Result<&'l [u8], &'static str> {
-    loop {
-        match rest {
-            [] => return Err(UNBALANCED),
-            [b'"', rest @ ..] => return Ok(rest),
-            [b'\\', b'x', high, low, tail @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                let digit = |byte: u8| char::from(byte).to_digit(16).unwrap_or(0) as u8;
-                word.push(digit(*high) << 4 | digit(*low));
-                rest = tail;
-            }
-            [b'\\', escaped, tail @ ..] => {
-                word.push(match escaped {
-                    b'n' => b'\n',
-                    b'r' => b'\r',
-                    b't' => b'\t',
-                    b'b' => 0x08,
-                    b'a' => 0x07,
-                    other => *other,
-                });
-                rest = tail;
-            }
-            [byte, tail @ ..] => {
-                word.push(*byte);
-                rest = tail;
-            }
-        }
-    }
-}
-
-fn single_quoted<'l>(mut rest: &'l [u8], word: &mut Vec<u8>) -> Result<&'l [u8], &'static str> {
-    loop {
-        match rest {
-            [] => return Err(UNBALANCED),
-            [b'\\', b'\'', tail @ ..] => {
-                word.push(b'\'');
-                rest = tail;
-            }
-            [b'\'', rest @ ..] => return Ok(rest),
-            [byte, tail @ ..] => {
-                word.push(*byte);
-                rest = tail;
-            }
-        }
-    }
+fn split_words(line: &str) -> Result<Vec<String>, &'static str> {
+    let words = larder_resp::split_words(line.as_bytes()).ok_or("Unbalanced quotes in configuration line")?;
+    words.into_iter().map(|word| String::from_utf8(word).map_err(|_| "a word is no UTF-8")).collect()
 }
 
 /// A line as it may be shown: without the value if its name sounds like a secret.
@@ -260,12 +194,12 @@ mod tests {
             (r#"a "" ''"#, &["a", "", ""]),
             (r#""\x41\n\"\\\q""#, &["A\n\"\\q"]),
             (r"'it\'s' '\n'", &["it's", "\\n"]),
-            (r#"a"b c"#, &["a\"b", "c"]),
+            (r#"a"b c" d"#, &["ab c", "d"]),
         ];
         for (line, words) in cases {
             assert_eq!(split_words(line).as_deref(), Ok(&words.map_strings()[..]), "{line}");
         }
-        for bad in [r#"a "b"#, r#"a "b"c"#, "a 'b", r#""\xff""#] {
+        for bad in [r#"a "b"#, r#"a"b c"#, r#"a "b"c"#, "a 'b", r#""\xff""#] {
             assert!(split_words(bad).is_err(), "{bad}");
         }
     }
