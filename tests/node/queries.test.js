@@ -34,7 +34,7 @@ for (const client of ['redis 5', 'redis 6']) {
       }
       const products = await Promise.all(answers);
       assert.ok(products.every(({ status, body }) => status === 200 && body.length === 60));
-      t.diagnostic(`${requests} requests in ${Math.round((Date.now() - begin) / 1000)} s, ${app.count('QUERY')} query`);
+      t.diagnostic(`BAR ${requests} requests in ${Math.round((Date.now() - begin) / 1000)} s, ${app.count('QUERY')} query`);
       assert.equal(app.count('QUERY'), 1);
       assert.equal(app.count('HIT') + app.count('MISS'), requests);
     });
@@ -51,7 +51,7 @@ for (const client of ['redis 5', 'redis 6']) {
         if (name === 'cached') await app.stop();
       }
       const saved = 1 - queries.cached / queries.uncached;
-      t.diagnostic(`${requests} requests, queries: ${queries.uncached} without, ${queries.cached} with the cache: ` +
+      t.diagnostic(`BAR ${requests} requests, queries: ${queries.uncached} without, ${queries.cached} with the cache: ` +
         `${(saved * 100).toFixed(1)} % fewer (and ${countWrites(requests)} writes in both)`);
       assert.ok(saved >= 0.9, JSON.stringify(queries));
     });
