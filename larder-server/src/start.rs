@@ -46,20 +46,8 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
             print!("{}", args::HELP);
             return ExitCode::SUCCESS;
         }
-        Asked::CheckRdb(file) => {
-            let (contents, result) = offline::check_rdb(Path::new(&file));
-            print!("{contents}");
-            return match result {
-                Ok(()) => {
-                    println!("{file}: the snapshot is good");
-                    ExitCode::SUCCESS
-                }
-                Err(why) => {
-                    eprintln!("{why}");
-                    ExitCode::FAILURE
-                }
-            };
-        }
+        Asked::CheckRdb(file) => return report(offline::check_rdb(Path::new(&file))),
+        Asked::CheckAof { file, fix } => return report(offline::check_aof(Path::new(&file), fix)),
         Asked::Serve(source) => source,
     };
     let configuration = match configure(&source, overrides) {
@@ -84,6 +72,18 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(why) => {
             log.warning(format_args!("{why}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints what a look at files has found.
+fn report(offline::Finding { found, verdict }: offline::Finding) -> ExitCode {
+    print!("{found}");
+    match verdict {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
             ExitCode::FAILURE
         }
     }

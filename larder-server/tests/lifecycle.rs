@@ -223,3 +223,57 @@ fn systemd_hears_when_the_server_is_ready_and_when_it_ends() {
     assert!(receive().contains("STOPPING=1"));
     assert!(child.wait().expect("it ends").success());
 }
+
+/// Looks through an append-only file; returns whether it is good and all that was printed.
+fn check_aof(arguments: &[&str]) -> (bool, String) {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_larder-server"));
+    let output = program.arg("check-aof").args(arguments).output().expect("the program starts");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[test]
+fn the_cut_end_of_a_real_append_only_file_is_found_and_cut_off() {
+    let mut real =
+        Server::start(testkit::Options::redis().args(["--appendonly", "yes", "--appendfsync", "always"]));
+    let mut client = real.connect();
+    client.cmd(&["SET", "k", "0"]);
+    client.cmd(&["BGREWRITEAOF"]);
+    wait_for("the rewrite", || {
+        let info = client.cmd(&["INFO", "persistence"]);
+        format!("{info:?}").contains("aof_rewrite_in_progress:0").then_some(())
+    });
+    client.cmd(&["SET", "k", "1"]);
+    for command in [&["MULTI"][..], &["SET", "k", "2"], &["SET", "l", "2"], &["EXEC"]] {
+        client.cmd(command);
+    }
+    let directory = real.dir().join("appendonlydir");
+    assert!(real.stop_gracefully().success());
+    let manifest = directory.join("appendonly.aof.manifest");
+    let manifest = manifest.to_str().expect("a path of the test");
+    let (good, text) = check_aof(&[manifest]);
+    assert!(good, "{text}");
+
+    let names = std::fs::read_dir(&directory).expect("the directory").flatten();
+    let incremental =
+        names.map(|entry| entry.path()).find(|path| path.to_string_lossy().ends_with("incr.aof"));
+    let incremental = incremental.expect("there is one");
+    let whole = std::fs::read(&incremental).expect("the file");
+    let transaction =
+        whole.windows(5).position(|at| at == b"MULTI").expect("it is there") - "*1\r\n$5\r\n".len();
+    std::fs::write(&incremental, &whole[..whole.len() - 3]).expect("the directory is ours");
+    let (good, text) = check_aof(&[manifest]);
+    let lost = whole.len() - 3 - transaction;
+    assert!(
+        !good && text.contains(&format!("--fix would cut off {lost} bytes from offset {transaction}")),
+        "{text}"
+    );
+    let (good, text) = check_aof(&["--fix", manifest]);
+    assert!(good, "{text}");
+    real.restart();
+    let mut client = real.connect();
+    assert_eq!(
+        client.cmd(&["MGET", "k", "l"]).to_string(),
+        Frame::Array(vec![Frame::bulk("1"), Frame::Null]).to_string()
+    );
+}

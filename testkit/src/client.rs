@@ -412,68 +412,13 @@ fn show_word(word: &[u8]) -> String {
     out
 }
 
-/// Splits a line into arguments as redis-cli does: blanks separate, double quotes hold blanks and the escapes
-/// `\xHH`, `\n`, `\r`, `\t`, `\"` and `\\`, single quotes take everything as it stands.
+/// Splits a line into arguments as redis-cli does, by [`larder_resp::split_words`].
 ///
 /// # Panics
 /// When a quotation mark is left open: the line stands in a test, so it is the test that is wrong.
 #[must_use]
 pub fn split_line(line: &str) -> Vec<Vec<u8>> {
-    let bytes = line.as_bytes();
-    let mut words = Vec::new();
-    let mut at = 0;
-    while at < bytes.len() {
-        match bytes[at] {
-            b' ' | b'\t' | b'\n' => at += 1,
-            b'"' => {
-                let (word, next) = quoted(bytes, at + 1);
-                words.push(word);
-                at = next;
-            }
-            b'\'' => {
-                let end = bytes[at + 1..].iter().position(|&b| b == b'\'').expect("a closing quotation mark");
-                words.push(bytes[at + 1..at + 1 + end].to_vec());
-                at += end + 2;
-            }
-            _ => {
-                let end =
-                    bytes[at..].iter().position(u8::is_ascii_whitespace).map_or(bytes.len(), |n| at + n);
-                words.push(bytes[at..end].to_vec());
-                at = end;
-            }
-        }
-    }
-    words
-}
-
-/// The text of a double-quoted word that starts at `at`, and where the line goes on after it.
-fn quoted(bytes: &[u8], mut at: usize) -> (Vec<u8>, usize) {
-    let mut word = Vec::new();
-    loop {
-        match *bytes.get(at).expect("a closing quotation mark") {
-            b'"' => return (word, at + 1),
-            b'\\' => {
-                let escape = *bytes.get(at + 1).expect("a character after the backslash");
-                let hex = bytes.get(at + 2..at + 4).and_then(|h| std::str::from_utf8(h).ok());
-                match (escape, hex.and_then(|h| u8::from_str_radix(h, 16).ok())) {
-                    (b'x', Some(byte)) => {
-                        word.push(byte);
-                        at += 4;
-                        continue;
-                    }
-                    (b'n', _) => word.push(b'\n'),
-                    (b'r', _) => word.push(b'\r'),
-                    (b't', _) => word.push(b'\t'),
-                    (other, _) => word.push(other),
-                }
-                at += 2;
-            }
-            b => {
-                word.push(b);
-                at += 1;
-            }
-        }
-    }
+    larder_resp::split_words(line.as_bytes()).unwrap_or_else(|| panic!("quotation marks in {line}"))
 }
 
 /// Bytes for a message: what can be read stays readable, and long ones are cut.

@@ -14,6 +14,13 @@ pub(crate) enum Asked {
     Help,
     /// To look through a snapshot.
     CheckRdb(String),
+    /// To look through an append-only file, and with `fix` to cut off an end that cannot be applied.
+    CheckAof {
+        /// A manifest, or a file of commands.
+        file: String,
+        /// Whether to cut.
+        fix: bool,
+    },
     /// To serve, with this source of configuration.
     Serve(Source),
 }
@@ -33,12 +40,14 @@ pub(crate) enum Source {
 pub(crate) const HELP: &str = "\
 Usage: larder-server [FILE | -] [--DIRECTIVE [VALUE ...]]...
        larder-server check-rdb FILE
+       larder-server check-aof [--fix] MANIFEST | FILE
        larder-server -v | --version
        larder-server -h | --help
 
 FILE is a configuration in the syntax of redis.conf; - reads it from standard input.
 A directive on the command line overrides the same one in the file.
 check-rdb reads a snapshot to its end and says what it holds, or what is wrong and where.
+check-aof does so with an append-only file; --fix cuts off an end that cannot be applied.
 
 Examples:
        larder-server                                     (no configuration: port 6379)
@@ -54,6 +63,12 @@ pub(crate) fn read(arguments: &[String], lines: &mut Lines) -> Asked {
         [only] if only == "-v" || only == "--version" => return Asked::Version,
         [only] if only == "-h" || only == "--help" => return Asked::Help,
         [word, file] if word == "check-rdb" => return Asked::CheckRdb(file.clone()),
+        [word, file] if word == "check-aof" => {
+            return Asked::CheckAof { file: file.clone(), fix: false };
+        }
+        [word, fix, file] if word == "check-aof" && fix == "--fix" => {
+            return Asked::CheckAof { file: file.clone(), fix: true };
+        }
         _ => {}
     }
     let (mut source, mut rest) = match arguments {
@@ -125,6 +140,8 @@ mod tests {
         assert_eq!(read_words(&["-v"]).0, Asked::Version);
         assert_eq!(read_words(&["--help"]).0, Asked::Help);
         assert_eq!(read_words(&["check-rdb", "a.rdb"]).0, Asked::CheckRdb("a.rdb".into()));
+        let fixing = Asked::CheckAof { file: "a".into(), fix: true };
+        assert_eq!(read_words(&["check-aof", "--fix", "a"]).0, fixing);
         assert_eq!(read_words(&["check-rdb"]).0, Asked::Serve(Source::File("check-rdb".into())));
         assert_eq!(read_words(&[]).0, Asked::Serve(Source::Defaults));
     }

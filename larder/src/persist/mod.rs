@@ -12,9 +12,11 @@
 //! | `lzf`         | the compression of long strings inside a snapshot                      |
 //! | `convert`     | values of the keyspace to values of a snapshot, and back                |
 //! | `check`       | what a snapshot holds, and the first thing wrong with it                |
+//! | `aof`         | the append-only file: its manifest, its commands, what is wrong with it |
 //! | `store`       | saving and loading a whole engine                                       |
 //! | `snapshot`    | the snapshot format itself (`dump.rdb`), streaming in both directions  |
 
+pub mod aof;
 pub mod check;
 pub(crate) mod convert;
 pub mod crc64;

@@ -35,6 +35,7 @@ mod write;
 pub use dump::{dump, restore};
 pub use error::{LoadError, LoadErrorKind};
 pub use read::{Item, Node, SnapshotReader, Value};
+pub(crate) use source::Source;
 pub use source::Tail;
 pub use write::{KeyMeta, NodeRef, Origin, SnapshotWriter, ValueWriter, WriteOptions};
 

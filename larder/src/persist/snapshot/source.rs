@@ -15,7 +15,7 @@ pub(super) const BUFFER_LEN: usize = 128 * 1024;
 /// What follows a snapshot in its input: the bytes already buffered, then the rest of the reader.
 pub type Tail<R> = Chain<Cursor<Vec<u8>>, R>;
 
-pub(super) struct Source<R> {
+pub(crate) struct Source<R> {
     input: R,
     buffer: Vec<u8>,
     /// Where in `buffer` the next byte is, and where the filled part ends.
@@ -25,28 +25,34 @@ pub(super) struct Source<R> {
     summed: usize,
     /// The offset of `buffer[0]` in the input.
     base: u64,
-    checksum: Crc64,
+    /// `None` where nobody asks for it.
+    checksum: Option<Crc64>,
 }
 
 impl<R: Read> Source<R> {
     /// `buffer_len` must be at least 16, the longest fixed-size field.
     pub(super) fn new(input: R, buffer_len: usize) -> Self {
         let buffer = vec![0; buffer_len];
-        Self { input, buffer, next: 0, end: 0, summed: 0, base: 0, checksum: Crc64::new() }
+        Self { input, buffer, next: 0, end: 0, summed: 0, base: 0, checksum: Some(Crc64::new()) }
+    }
+
+    /// One without a checksum.
+    pub(crate) fn plain(input: R) -> Self {
+        Self { checksum: None, ..Self::new(input, BUFFER_LEN) }
     }
 
     /// How many bytes were taken so far.
-    pub(super) fn offset(&self) -> u64 {
+    pub(crate) fn offset(&self) -> u64 {
         self.base + self.next as u64
     }
 
-    /// The checksum of everything taken so far.
+    /// The checksum of everything taken so far; 0 for one without.
     pub(super) fn checksum(&mut self) -> u64 {
         self.sum_taken();
-        self.checksum.value()
+        self.checksum.map_or(0, Crc64::value)
     }
 
-    pub(super) fn byte(&mut self, reading: &'static str) -> Result<u8, LoadError> {
+    pub(crate) fn byte(&mut self, reading: &'static str) -> Result<u8, LoadError> {
         let [byte] = self.bytes(reading)?;
         Ok(byte)
     }
@@ -65,7 +71,7 @@ impl<R: Read> Source<R> {
     }
 
     /// Takes `len` bytes, however many that claims to be.
-    pub(super) fn vec(&mut self, len: u64, reading: &'static str) -> Result<Vec<u8>, LoadError> {
+    pub(crate) fn vec(&mut self, len: u64, reading: &'static str) -> Result<Vec<u8>, LoadError> {
         let mut taken = Vec::new();
         loop {
             let missing = len - taken.len() as u64;
@@ -104,7 +110,7 @@ impl<R: Read> Source<R> {
     }
 
     /// Whether nothing is left to take.
-    pub(super) fn at_end(&mut self) -> Result<bool, LoadError> {
+    pub(crate) fn at_end(&mut self) -> Result<bool, LoadError> {
         Ok(self.next == self.end && !self.fill()?)
     }
 
@@ -137,7 +143,9 @@ impl<R: Read> Source<R> {
     }
 
     fn sum_taken(&mut self) {
-        self.checksum.update(&self.buffer[self.summed..self.next]);
+        if let Some(checksum) = &mut self.checksum {
+            checksum.update(&self.buffer[self.summed..self.next]);
+        }
         self.summed = self.next;
     }
 
