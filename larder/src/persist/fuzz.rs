@@ -1,5 +1,6 @@
 //! Entry points for fuzzers: each takes arbitrary bytes and panics if a promise is broken.
 
+use super::aof::{AofReader, Manifest};
 use super::snapshot::{Item, KeyMeta, SnapshotReader, SnapshotWriter, Value, WriteOptions, dump, restore};
 
 /// Reads `data` as a snapshot and as a DUMP payload. Whatever could be read and can be written must come back the
@@ -27,6 +28,34 @@ pub fn fuzz_snapshot(data: &[u8]) {
         }
     }
     assert_eq!(reader.next().expect("the end was just written"), None);
+}
+
+/// Reads `data` as a file of commands and as a manifest. What can be applied must read the same when it is all there is.
+///
+/// # Panics
+/// When it does not, or when more was read than there is.
+pub fn fuzz_aof(data: &[u8]) {
+    if let Ok(manifest) = Manifest::parse(data) {
+        assert!(manifest.files().all(|listed| !listed.name.contains('/')), "a file outside the directory");
+    }
+    let mut reader = AofReader::new(data, 0);
+    let mut applicable = 0;
+    let mut read = 0;
+    while let Ok(Some(_)) = reader.next_step() {
+        read += 1;
+        if reader.whole() == reader.offset() {
+            applicable = read;
+        }
+    }
+    assert!(reader.whole() <= reader.offset() && reader.offset() <= data.len() as u64, "more than there is");
+    let mut again = AofReader::new(&data[..reader.whole() as usize], 0);
+    for _ in 0..applicable {
+        assert!(
+            again.next_step().is_ok_and(|step| step.is_some()),
+            "what could be applied cannot be any more"
+        );
+    }
+    assert!(again.next_step().is_ok_and(|step| step.is_none()), "there is more than was read");
 }
 
 fn check_value(value: &Value) {

@@ -25,6 +25,7 @@ const TARGETS: &[Row] = &[
     Row { name: "listpack", target: larder_structures::fuzz::fuzz_listpack, examples: noise, cost: 50 },
     Row { name: "quicklist", target: larder_structures::fuzz::fuzz_quicklist, examples: noise, cost: 500 },
     Row { name: "snapshot", target: larder::persist::fuzz::fuzz_snapshot, examples: snapshots, cost: 10 },
+    Row { name: "aof", target: larder::persist::fuzz::fuzz_aof, examples: command_files, cost: 10 },
     Row {
         name: "ranked-tree",
         target: larder_structures::fuzz::fuzz_ranked_tree,
@@ -124,6 +125,14 @@ fn replies() -> Vec<Vec<u8>> {
 fn noise() -> Vec<Vec<u8>> {
     let mut rng = Rng::new(0);
     (0..32_usize).map(|n| (0..n * n + 8).map(|_| rng.bits().to_le_bytes()[0]).collect()).collect()
+}
+
+/// A file of commands with a transaction and an annotation, and a manifest.
+fn command_files() -> Vec<Vec<u8>> {
+    vec![
+        b"#TS:1\r\n*1\r\n$5\r\nMULTI\r\n*2\r\n$3\r\nDEL\r\n$1\r\nk\r\n*1\r\n$4\r\nEXEC\r\n".to_vec(),
+        b"file a.1.base.rdb seq 1 type b\nfile \"a.2\" seq 2 type i\n".to_vec(),
+    ]
 }
 
 /// A small file as redis-server writes it (a string with an expiry, a number, a set of integers, a list), and the start
