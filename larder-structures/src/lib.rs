@@ -15,6 +15,7 @@
 //! ```
 
 pub mod sync;
+pub mod sys;
 
 pub mod hash;
 pub mod slab;

@@ -374,3 +374,18 @@ fn memory_follows_the_table() {
     while table.step_many(100) {}
     assert!(table.is_empty() && table.memory() < full / 50, "{} of {full} bytes are left", table.memory());
 }
+
+#[test]
+fn prefetching_needs_no_element() {
+    let mut table = Table::new();
+    for number in 0..5000 {
+        // Before anything is there, while the table resizes, and with chains.
+        for other in [number, number / 2, number + 1] {
+            let hash = hash::of(&key(other));
+            table.prefetch_bucket(hash);
+            table.prefetch_entry(hash);
+        }
+        table.insert(Record::new(&key(number), b""));
+    }
+    table.check_invariants();
+}

@@ -312,6 +312,15 @@ impl<E: Element> Table<E> {
 
     /// The table in charge of a hash.
     #[inline]
+    fn table_of(&self, hash: u64) -> &Raw {
+        match &self.old {
+            Some((old, moved)) if old.index(hash) >= *moved => old,
+            _ => &self.main,
+        }
+    }
+
+    /// The table in charge of a hash, to be changed.
+    #[inline]
     fn table_for(&mut self, hash: u64) -> &mut Raw {
         match &mut self.old {
             Some((old, moved)) if old.index(hash) >= *moved => old,
@@ -321,14 +330,24 @@ impl<E: Element> Table<E> {
 
     #[inline]
     fn find(&self, hash: u64, key: &[u8]) -> Option<Place> {
-        let table = match &self.old {
-            Some((old, moved)) if old.index(hash) >= *moved => old,
-            _ => &self.main,
-        };
-        table.find(hash, |address| {
+        self.table_of(hash).find(hash, |address| {
             // SAFETY: addresses in slots are those of elements that this table owns.
             E::key(unsafe { E::borrow(address) }) == key
         })
+    }
+
+    /// Fetches the bucket of a hash into the cache: the first stage of a lookup in a batch. The table is only asked for
+    /// the bucket's address; nothing that is not in the cache is read.
+    #[inline]
+    pub fn prefetch_bucket(&self, hash: u64) {
+        self.table_of(hash).prefetch(hash);
+    }
+
+    /// Fetches what a lookup of `hash` will compare keys with: the second stage, for a bucket that is in the cache by now.
+    /// Reads the bucket, follows no address in it.
+    #[inline]
+    pub fn prefetch_entry(&self, hash: u64) {
+        self.table_of(hash).prefetch_candidates(hash);
     }
 
     /// Checks what must always hold; for tests.

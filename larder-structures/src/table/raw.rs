@@ -1,6 +1,6 @@
 //! Buckets and words: the part of the table that does not know what an element is.
 
-use crate::hash;
+use crate::{hash, sys};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 
@@ -198,6 +198,35 @@ impl Raw {
                 }
             }
             bucket = line.child()?;
+        }
+    }
+
+    /// Fetches the bucket of a hash into the cache.
+    #[inline]
+    pub(super) fn prefetch(&self, hash: u64) {
+        // An empty table has no bucket; its dangling address does no harm here, as nothing follows it.
+        sys::prefetch(self.buckets.as_ptr().wrapping_add(self.index(hash)));
+    }
+
+    /// Fetches the elements that may be those of a hash into the cache, as far as the first bucket knows them.
+    #[inline]
+    pub(super) fn prefetch_candidates(&self, hash: u64) {
+        if self.count == 0 {
+            return;
+        }
+        // SAFETY: buckets live as long as the table, which is borrowed.
+        let line = unsafe { self.bucket(self.index(hash)).as_ref() };
+        let mut candidates = line.slots_tagged(hash::tag(hash));
+        while candidates != 0 {
+            let nth = (candidates.trailing_zeros() / MASK_BITS) as usize;
+            candidates &= candidates - 1;
+            let start = (line.slots[nth] & ADDRESS) as usize as *const u8;
+            sys::prefetch(start);
+            // Elements of the usual sizes begin in one line and end in the next.
+            sys::prefetch(start.wrapping_add(size_of::<Bucket>()));
+        }
+        if line.slots[SLOTS - 1] & CHILD != 0 {
+            sys::prefetch((line.slots[SLOTS - 1] & ADDRESS) as usize as *const u8);
         }
     }
 
