@@ -409,6 +409,13 @@ unsafe impl<B> Element for Entry<B> {
     where
         B: 'a;
 
+    fn movable_size<'a>(element: EntryRef<'a, B>) -> Option<usize>
+    where
+        Self: 'a,
+    {
+        Some(element.parts().size)
+    }
+
     #[inline]
     fn into_raw(self) -> NonNull<u8> {
         ManuallyDrop::new(self).memory

@@ -8,12 +8,14 @@ mod intset;
 mod listpack;
 mod quicklist;
 mod ranked_tree;
+mod slab;
 mod sorted;
 
 pub use intset::fuzz_intset;
 pub use listpack::fuzz_listpack;
 pub use quicklist::fuzz_quicklist;
 pub use ranked_tree::fuzz_ranked_tree;
+pub use slab::fuzz_slab;
 pub use sorted::fuzz_sorted;
 
 /// Reads operations and operands from the input. At its end every answer is zero.
@@ -88,6 +90,11 @@ mod tests {
         #[test]
         fn ranked_tree(data in prop::collection::vec(any::<u8>(), 0..400)) {
             super::fuzz_ranked_tree(&data);
+        }
+
+        #[test]
+        fn slab(data in prop::collection::vec(any::<u8>(), 0..600)) {
+            super::fuzz_slab(&data);
         }
 
         #[test]

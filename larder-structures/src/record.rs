@@ -135,6 +135,13 @@ unsafe impl Element for Record {
         RecordRef(raw, PhantomData)
     }
 
+    fn movable_size<'a>(element: RecordRef<'a>) -> Option<usize>
+    where
+        Self: 'a,
+    {
+        Some(element.memory())
+    }
+
     fn key<'a>(element: RecordRef<'a>) -> &'a [u8]
     where
         Self: 'a,

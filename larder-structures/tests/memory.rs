@@ -1,11 +1,13 @@
-//! What tables, entries and records say they take, against what the allocator was asked for.
+//! What tables, entries and records say they take, against what slab and allocator were asked for.
 
 use larder_structures::entry::{Entry, Value};
 use larder_structures::record::Record;
+use larder_structures::slab;
 use larder_structures::sync::Pinned;
 use larder_structures::table::{Element, Table};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::Mutex;
 
 /// Counts the bytes that each thread has allocated and not freed.
 struct Counting;
@@ -37,13 +39,19 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// The slab counts for all threads together.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// The bytes that this thread has of the general allocator, and the process of the slab.
 fn allocated() -> usize {
-    usize::try_from(BYTES.get()).expect("this thread frees only what it allocated")
+    let general = usize::try_from(BYTES.get()).expect("this thread frees only what it allocated");
+    general + slab::stats().used
 }
 
 /// Fills and empties a table of what `make` makes, and compares at every step.
 fn check<E: Element>(make: impl Fn(u32) -> E, memory: impl Fn(E::Ref<'_>) -> usize) {
     let names: Vec<Vec<u8>> = (0..2000).map(|number| number.to_string().into_bytes()).collect();
+    let _alone = ALONE.lock();
     let before = allocated();
     let mut table = Table::new();
     let mut elements = 0;

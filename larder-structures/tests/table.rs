@@ -1,6 +1,6 @@
 //! The table against plain maps: every operation, chains of many buckets, walks and sweeps while it resizes.
 
-use larder_structures::entry::{Entry, Value};
+use larder_structures::entry::{Entry, Value, ValueRef};
 use larder_structures::hash;
 use larder_structures::record::Record;
 use larder_structures::sync::Pinned;
@@ -388,4 +388,48 @@ fn prefetching_needs_no_element() {
         table.insert(Record::new(&key(number), b""));
     }
     table.check_invariants();
+}
+
+#[test]
+fn defragmenting_loses_nothing_and_empties_pages() {
+    let mut table: Table<Stored> = Table::new();
+    let body = Arc::new(());
+    for number in 0..60_000u32 {
+        let value = match number % 3 {
+            0 => Value::Bytes(b"a value of some bytes"),
+            1 => Value::Integer(i64::from(number)),
+            _ => Value::Body(Pinned::new(Arc::clone(&body))),
+        };
+        let expires = (number % 5 == 0).then(|| u64::from(number) + 1000);
+        table.insert(Entry::new(&key(number), value, expires, number % 100));
+    }
+    (0..60_000).filter(|number| number % 11 != 0).for_each(|number| drop(table.remove(&key(number))));
+    let kept: Vec<_> = table.iter().map(|entry| entry.memory()).collect();
+    let mut bytes = 0;
+    for _ in 0..3 {
+        let mut from = 0;
+        loop {
+            from = table.defragment(from, 7, |size| bytes += size);
+            if from == 0 {
+                break;
+            }
+        }
+    }
+    // The tools' allocator moves nothing.
+    assert!(bytes * 2 > kept.iter().sum::<usize>() || cfg!(any(miri, plain_alloc)), "{bytes} bytes moved");
+    table.check_invariants();
+    for number in (0..60_000u32).filter(|number| number % 11 == 0) {
+        let entry = table.get(&key(number)).expect("it was kept");
+        assert_eq!(entry.clock(), number % 100);
+        assert_eq!(entry.expires_at_ms(), (number % 5 == 0).then(|| u64::from(number) + 1000));
+        match entry.value() {
+            ValueRef::Bytes(bytes) => assert_eq!(bytes, b"a value of some bytes"),
+            ValueRef::Integer(value) => assert_eq!(value, i64::from(number)),
+            ValueRef::Body(_) => {}
+        }
+    }
+    let bodies = table.iter().filter(|entry| matches!(entry.value(), ValueRef::Body(_))).count();
+    assert_eq!(Arc::strong_count(&body), bodies + 1);
+    drop(table);
+    assert_eq!(Arc::strong_count(&body), 1);
 }

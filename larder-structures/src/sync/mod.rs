@@ -2,13 +2,16 @@
 //!
 //! - [`Shards`]: the shards behind their locks, one, several or all at a time;
 //! - [`Pinned`]: a large value that a long reader may keep while its shard is unlocked;
+//! - [`Brief`]: a lock for moments;
 //! - [`WaitList`]: whoever cannot go on registers a waker here, checks again, and sleeps.
 
+mod brief;
 mod pin;
 mod raw;
 mod shards;
 mod wait;
 
+pub use brief::Brief;
 pub use pin::{Pin, Pinned, Shared};
 pub use shards::{Hold, Shards};
 pub use wait::{Ticket, WaitList, block_on_wait};

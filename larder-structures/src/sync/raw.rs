@@ -54,6 +54,15 @@ mod real {
         cell.get()
     }
 
+    /// Waits a moment: on the processor while that `is_short`, else by letting another thread run.
+    pub(crate) fn pause(is_short: bool) {
+        if is_short {
+            std::hint::spin_loop();
+        } else {
+            std::thread::yield_now();
+        }
+    }
+
     /// Lets the thread that made it sleep until it is woken; a wake-up before the sleep is not lost.
     pub(crate) struct Sleep(Arc<Unpark>);
 
@@ -89,6 +98,10 @@ mod real {
     use loom::sync::Notify;
     use std::sync::Arc;
     use std::task::{Wake, Waker};
+
+    pub(crate) fn pause(_is_short: bool) {
+        loom::thread::yield_now();
+    }
 
     /// A mutex of the model, whose guard waits beside it for `unlock`.
     pub(crate) struct RawLock {

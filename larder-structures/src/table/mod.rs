@@ -34,6 +34,7 @@
 //! something in it may be due. It may be early (the entry was deleted or prolonged), never late. Tables that have
 //! never seen an expiry have no summary.
 
+mod defragment;
 mod raw;
 mod sample;
 mod scan;
@@ -49,7 +50,7 @@ pub use scan::{Iter, Scan};
 ///
 /// # Safety
 /// `into_raw` returns an address that is a multiple of 8 and below 2^48, whose ownership passes to the caller.
-/// `from_raw` takes that ownership back; `borrow` reads it without.
+/// `from_raw` takes that ownership back; `borrow` reads it without. `movable_size` says so only where it is true.
 pub unsafe trait Element: Sized {
     /// How an element is seen while it stays in its table.
     type Ref<'a>: Copy
@@ -77,6 +78,15 @@ pub unsafe trait Element: Sized {
     fn key<'a>(element: Self::Ref<'a>) -> &'a [u8]
     where
         Self: 'a;
+
+    /// The size it was allocated with, if it is one allocation of the slab that nothing but its slot points at: then it
+    /// may be moved, byte for byte.
+    fn movable_size<'a>(_element: Self::Ref<'a>) -> Option<usize>
+    where
+        Self: 'a,
+    {
+        None
+    }
 
     /// When it expires, in Unix milliseconds.
     fn expires_at_ms<'a>(_element: Self::Ref<'a>) -> Option<u64>
@@ -304,6 +314,9 @@ impl<E: Element> Table<E> {
             });
             *moved += 1;
             budget -= 1;
+            if *moved < old.buckets() {
+                old.release_drained(*moved);
+            }
         }
         if *moved == old.buckets() {
             self.old = None;

@@ -1,6 +1,6 @@
 //! Buckets and words: the part of the table that does not know what an element is.
 
-use crate::{hash, sys};
+use crate::{hash, slab, sys};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 
@@ -19,6 +19,12 @@ const ADDRESS: u64 = ((1 << 48) - 1) & !FLAGS;
 const MASK_BITS: u32 = 4;
 /// Buckets that share one expiry summary.
 const GROUP: usize = 8;
+/// Bucket arrays of so many bytes or more are mapped from the system: they come zeroed without being touched.
+const MAPPED_FROM: usize = 64 * 1024;
+/// Bytes of drained buckets that go back to the system in one piece: some microseconds.
+const RELEASED_AT_ONCE: usize = 256 * 1024;
+/// What mapped arrays are aligned to if they are as large: a huge page.
+const MAP_ALIGN: usize = 2 * 1024 * 1024;
 /// A summary that says: nothing here expires.
 const NEVER: u32 = u32::MAX;
 
@@ -31,6 +37,10 @@ pub(super) fn word(hash: u64, address: NonNull<u8>, flags: u64) -> u64 {
     let address = address.as_ptr() as u64;
     debug_assert_eq!(address & !ADDRESS, 0, "addresses are 8-aligned and below 2^48");
     hash::tag(hash) << 48 | address | flags
+}
+
+pub(super) fn with_address(word: u64, address: NonNull<u8>) -> u64 {
+    word & !ADDRESS | address.as_ptr() as u64
 }
 
 pub(super) fn with_flags(word: u64, flags: u64) -> u64 {
@@ -50,6 +60,8 @@ pub(super) fn address(word: u64) -> NonNull<u8> {
 struct Bucket {
     slots: [u64; SLOTS],
 }
+
+const _: () = assert!(size_of::<Bucket>() == slab::LINE);
 
 impl Bucket {
     /// The overflow bucket, if there is one.
@@ -149,9 +161,13 @@ impl Raw {
     pub(super) fn with_buckets(count: usize) -> Raw {
         assert!(count.is_power_of_two());
         let layout = Layout::array::<Bucket>(count).expect("a table fits the address space");
-        // SAFETY: the layout is not empty, since `count` is at least 1.
-        let memory = unsafe { alloc_zeroed(layout) };
-        let buckets = NonNull::new(memory.cast::<Bucket>()).unwrap_or_else(|| handle_alloc_error(layout));
+        let memory = if layout.size() >= MAPPED_FROM {
+            sys::map(layout.size(), MAP_ALIGN.min(layout.size()))
+        } else {
+            // SAFETY: the layout is not empty, since `count` is at least 1.
+            NonNull::new(unsafe { alloc_zeroed(layout) })
+        };
+        let buckets = memory.unwrap_or_else(|| handle_alloc_error(layout)).cast::<Bucket>();
         Raw { buckets, count, overflow: 0, depth: 1, due: Vec::new() }
     }
 
@@ -260,16 +276,16 @@ impl Raw {
     }
 
     fn new_bucket() -> NonNull<Bucket> {
-        let layout = Layout::new::<Bucket>();
-        // SAFETY: a bucket is not zero-sized.
-        let memory = unsafe { alloc_zeroed(layout) };
-        NonNull::new(memory.cast::<Bucket>()).unwrap_or_else(|| handle_alloc_error(layout))
+        let bucket = slab::alloc(size_of::<Bucket>()).cast::<Bucket>();
+        // SAFETY: the allocation is new, as large as a bucket, and as aligned, being a cache line.
+        unsafe { bucket.write(Bucket { slots: [0; SLOTS] }) };
+        bucket
     }
 
     fn free_bucket(&mut self, bucket: NonNull<Bucket>) {
         self.overflow -= 1;
         // SAFETY: overflow buckets come from `new_bucket`, and the caller has unlinked this one.
-        unsafe { dealloc(bucket.as_ptr().cast::<u8>(), Layout::new::<Bucket>()) }
+        unsafe { slab::free(bucket.cast(), size_of::<Bucket>()) }
     }
 
     /// Empties the slot at `place` in the chain of `hash`; the chain's last element moves into it.
@@ -334,6 +350,35 @@ impl Raw {
             let Some(child) = line.child() else { return };
             bucket = child;
         }
+    }
+
+    /// Replaces those words of a bucket's chain for which `with` returns another one, for the same element.
+    pub(super) fn replace_each(&mut self, index: usize, mut with: impl FnMut(u64) -> Option<u64>) {
+        let mut bucket = self.bucket(index);
+        loop {
+            // SAFETY: buckets live as long as the table, which is borrowed mutably.
+            let line = unsafe { bucket.as_mut() };
+            let (room, child) = (line.room(), line.child());
+            for word in line.slots.iter_mut().take(room).filter(|word| **word != 0) {
+                *word = with(*word).unwrap_or(*word);
+            }
+            let Some(child) = child else { return };
+            bucket = child;
+        }
+    }
+
+    /// Gives back the memory of the drained buckets before `index`, if that ends a piece of them.
+    pub(super) fn release_drained(&mut self, index: usize) {
+        let bytes = index * size_of::<Bucket>();
+        if self.count * size_of::<Bucket>() < MAPPED_FROM
+            || !bytes.is_multiple_of(RELEASED_AT_ONCE)
+            || bytes == 0
+        {
+            return;
+        }
+        let piece = self.bucket(index - RELEASED_AT_ONCE / size_of::<Bucket>());
+        // SAFETY: the buckets are mapped and drained, so all zero, as they will be read afterwards.
+        unsafe { sys::discard(piece.cast(), RELEASED_AT_ONCE) };
     }
 
     /// How many elements a bucket's chain holds.
@@ -414,7 +459,12 @@ impl Drop for Raw {
             }
         }
         let layout = Layout::array::<Bucket>(self.count).expect("it was allocated with this layout");
-        // SAFETY: allocated by `with_buckets` with the same layout.
-        unsafe { dealloc(self.buckets.as_ptr().cast::<u8>(), layout) }
+        if layout.size() >= MAPPED_FROM {
+            // SAFETY: mapped by `with_buckets` with the same size.
+            unsafe { sys::unmap(self.buckets.cast(), layout.size(), MAP_ALIGN.min(layout.size())) }
+        } else {
+            // SAFETY: allocated by `with_buckets` with the same layout.
+            unsafe { dealloc(self.buckets.as_ptr().cast::<u8>(), layout) }
+        }
     }
 }
