@@ -15,8 +15,8 @@ const FINE: usize = FINE_MAX / STEP;
 const COARSE: usize = coarse_classes();
 /// How many classes there are.
 pub(super) const CLASSES: usize = FINE + COARSE;
-/// Coarse classes are looked up by 64 bytes, which is less than any two are apart.
-const LOOKUP_STEP: usize = 64;
+/// Coarse classes are multiples of a cache line, and looked up by it.
+const LOOKUP_STEP: usize = super::LINE;
 
 static SIZES: [u16; CLASSES] = sizes();
 /// The first class that is large enough for the smallest size of each [`LOOKUP_STEP`].
@@ -24,7 +24,7 @@ static LOOKUP: [u8; MAX / LOOKUP_STEP] = lookup();
 
 /// The coarse size after `size`: at least a sixteenth larger, and as large as a page has room for.
 const fn next_coarse(size: usize) -> usize {
-    COARSE_PAGE / (COARSE_PAGE / (size + size / 16)) / STEP * STEP
+    COARSE_PAGE / (COARSE_PAGE / (size + size / 16)) / LOOKUP_STEP * LOOKUP_STEP
 }
 
 const fn coarse_classes() -> usize {
@@ -68,8 +68,7 @@ pub(super) const fn of(size: usize) -> usize {
     if size <= FINE_MAX {
         return (size - 1) / STEP;
     }
-    let class = LOOKUP[(size - 1) / LOOKUP_STEP] as usize;
-    if SIZES[class] as usize >= size { class } else { class + 1 }
+    LOOKUP[(size - 1) / LOOKUP_STEP] as usize
 }
 
 /// The bytes of a slot of this class.

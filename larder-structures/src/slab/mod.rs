@@ -55,8 +55,10 @@ pub(crate) use model::fuzz;
 
 /// Slots keep three flag bits below the address, so every entry begins on a multiple of 8.
 const ALIGN: usize = 8;
-/// What has this size begins on a multiple of it: a cache line.
+/// A cache line. What is a multiple of it in size begins on one.
 pub(crate) const LINE: usize = 64;
+/// The largest slot, in bytes.
+pub(crate) const SLOT_MAX: usize = class::MAX;
 /// Bytes that the general allocator keeps for what is too large for a slot.
 static GENERAL: AtomicUsize = AtomicUsize::new(0);
 
@@ -70,11 +72,11 @@ pub const fn rounded(size: usize) -> usize {
 }
 
 fn layout(size: usize) -> Layout {
-    let align = if size == LINE { LINE } else { ALIGN };
+    let align = if size.is_multiple_of(LINE) { LINE } else { ALIGN };
     Layout::from_size_align(rounded(size), align).expect("an entry is far smaller than isize::MAX")
 }
 
-/// Allocates `size` bytes, uninitialised and 8-aligned, [`LINE`] bytes aligned to as many.
+/// Allocates `size` bytes, uninitialised and 8-aligned; multiples of [`LINE`] are aligned to it.
 #[inline]
 pub(crate) fn alloc(size: usize) -> NonNull<u8> {
     if size > class::MAX || IS_PLAIN {
@@ -344,11 +346,13 @@ mod tests {
     }
 
     #[test]
-    fn slots_of_64_bytes_are_cache_lines() {
+    fn multiples_of_a_cache_line_begin_on_one() {
         let mut arena = Arena::new(0);
-        let kept = sparse(&mut arena, class::of(64), 2_000, 1);
-        assert!(kept.iter().all(|slot| slot.addr().get().is_multiple_of(64)));
-        free_all(&mut arena, class::of(64), kept);
+        for size in [64, 192, 1024, 4096, 8192, 16384] {
+            let kept = sparse(&mut arena, class::of(size), 200_000 / size, 1);
+            assert!(kept.iter().all(|slot| slot.addr().get().is_multiple_of(64)));
+            free_all(&mut arena, class::of(size), kept);
+        }
     }
 
     #[test]

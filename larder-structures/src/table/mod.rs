@@ -102,7 +102,7 @@ const SLOTS: usize = 8;
 /// Buckets moved by each change while the table resizes.
 const MOVED_PER_CHANGE: usize = 2;
 /// A table shrinks when fewer than one slot in this many is used.
-const SHRINK_BELOW: usize = 10;
+const SHRINK_BELOW: usize = 6;
 
 /// A hash table of `E`; see the module's essay.
 pub struct Table<E: Element> {
@@ -113,7 +113,7 @@ pub struct Table<E: Element> {
     len: usize,
     with_expiry: usize,
     colour: bool,
-    /// Load in percent of slots at which the table doubles.
+    /// Elements in percent of the slots at which the table doubles.
     grow_at_percent: u8,
     _elements: PhantomData<E>,
 }
@@ -132,11 +132,11 @@ impl<E: Element> Default for Table<E> {
 impl<E: Element> Table<E> {
     /// An empty table; the first insert allocates.
     pub const fn new() -> Self {
-        Self::with_load(80)
+        Self::with_load(100)
     }
 
-    /// An empty table that doubles when `percent` of its slots are used (50 to 100). Tables of different shards are
-    /// given different loads, so that they do not all grow at the same moment.
+    /// An empty table that doubles when it holds `percent` of what its slots have room for, overflow not counted (50 to
+    /// 200). The tables of a keyspace are given different loads; see [`Table::spread_load`].
     pub const fn with_load(percent: u8) -> Self {
         Table {
             main: Raw::empty(),
@@ -147,6 +147,15 @@ impl<E: Element> Table<E> {
             grow_at_percent: percent,
             _elements: PhantomData,
         }
+    }
+
+    /// The load for table `nth` of `count` that share the keys of one keyspace evenly. Their loads are spread over an
+    /// octave, by equal ratios: so they do not grow at the same moment, and together they always have about as many buckets
+    /// for a key, 13 to 14 bytes, however many keys there are.
+    pub fn spread_load(nth: usize, count: usize) -> u8 {
+        const LOWEST: f64 = 70.0;
+        let octave = (nth as f64 + 0.5) / count.max(1) as f64;
+        (LOWEST * octave.exp2()) as u8
     }
 
     /// An empty table with room for `elements` at once, for who knows beforehand how many will come.

@@ -1,7 +1,7 @@
 //! Buckets and words: the part of the table that does not know what an element is.
 
 use crate::{hash, slab, sys};
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, handle_alloc_error};
 use std::ptr::NonNull;
 
 use super::SLOTS;
@@ -19,8 +19,6 @@ const ADDRESS: u64 = ((1 << 48) - 1) & !FLAGS;
 const MASK_BITS: u32 = 4;
 /// Buckets that share one expiry summary.
 const GROUP: usize = 8;
-/// Bucket arrays of so many bytes or more are mapped from the system: they come zeroed without being touched.
-const MAPPED_FROM: usize = 64 * 1024;
 /// Bytes of drained buckets that go back to the system in one piece: some microseconds.
 const RELEASED_AT_ONCE: usize = 256 * 1024;
 /// What mapped arrays are aligned to if they are as large: a huge page.
@@ -161,14 +159,16 @@ impl Raw {
     pub(super) fn with_buckets(count: usize) -> Raw {
         assert!(count.is_power_of_two());
         let layout = Layout::array::<Bucket>(count).expect("a table fits the address space");
-        let memory = if layout.size() >= MAPPED_FROM {
-            sys::map(layout.size(), MAP_ALIGN.min(layout.size()))
+        let size = layout.size();
+        let buckets = if is_mapped(size) {
+            sys::map(size, MAP_ALIGN.min(size)).unwrap_or_else(|| handle_alloc_error(layout))
         } else {
-            // SAFETY: the layout is not empty, since `count` is at least 1.
-            NonNull::new(unsafe { alloc_zeroed(layout) })
+            let memory = slab::alloc(size);
+            // SAFETY: the allocation is new and has this size.
+            unsafe { memory.write_bytes(0, size) };
+            memory
         };
-        let buckets = memory.unwrap_or_else(|| handle_alloc_error(layout)).cast::<Bucket>();
-        Raw { buckets, count, overflow: 0, depth: 1, due: Vec::new() }
+        Raw { buckets: buckets.cast(), count, overflow: 0, depth: 1, due: Vec::new() }
     }
 
     #[inline]
@@ -177,7 +177,9 @@ impl Raw {
     }
 
     pub(super) fn memory(&self) -> usize {
-        (self.count + self.overflow) * size_of::<Bucket>() + self.due.capacity() * size_of::<u32>()
+        let array = self.count * size_of::<Bucket>();
+        let array = if is_mapped(array) || array == 0 { array } else { slab::rounded(array) };
+        array + self.overflow * size_of::<Bucket>() + self.due.capacity() * size_of::<u32>()
     }
 
     /// The bucket of a hash. Zero for an empty table, which has none.
@@ -370,7 +372,7 @@ impl Raw {
     /// Gives back the memory of the drained buckets before `index`, if that ends a piece of them.
     pub(super) fn release_drained(&mut self, index: usize) {
         let bytes = index * size_of::<Bucket>();
-        if self.count * size_of::<Bucket>() < MAPPED_FROM
+        if !is_mapped(self.count * size_of::<Bucket>())
             || !bytes.is_multiple_of(RELEASED_AT_ONCE)
             || bytes == 0
         {
@@ -441,6 +443,12 @@ impl Raw {
     }
 }
 
+/// Whether a bucket array of `size` bytes is mapped from the system: it comes zeroed without being touched, and what is
+/// drained of it goes back. Smaller ones are the slab's.
+fn is_mapped(size: usize) -> bool {
+    size > slab::SLOT_MAX
+}
+
 #[inline]
 fn slot_of(bucket: NonNull<Bucket>, nth: usize) -> NonNull<u64> {
     debug_assert!(nth < SLOTS);
@@ -459,12 +467,13 @@ impl Drop for Raw {
             }
         }
         let layout = Layout::array::<Bucket>(self.count).expect("it was allocated with this layout");
-        if layout.size() >= MAPPED_FROM {
+        let (memory, size) = (self.buckets.cast::<u8>(), layout.size());
+        if is_mapped(size) {
             // SAFETY: mapped by `with_buckets` with the same size.
-            unsafe { sys::unmap(self.buckets.cast(), layout.size(), MAP_ALIGN.min(layout.size())) }
+            unsafe { sys::unmap(memory, size, MAP_ALIGN.min(size)) }
         } else {
-            // SAFETY: allocated by `with_buckets` with the same layout.
-            unsafe { dealloc(self.buckets.as_ptr().cast::<u8>(), layout) }
+            // SAFETY: allocated by `with_buckets` with the same size.
+            unsafe { slab::free(memory, size) }
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A fair draw imagines every bucket's chain as long as the longest there ever was, picks one place among all of
 //! these, and draws again where nothing stands there: each element has exactly one place, so each is as likely as any
-//! other. Tables are at least a tenth full (or shrinking towards it), so a draw succeeds after a few tries, each of
+//! other. Tables are at least a sixth full (or shrinking towards it), so a draw succeeds after a few tries, each of
 //! which looks at one bucket.
 
 use super::raw::{self, Raw};

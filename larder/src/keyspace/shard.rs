@@ -54,9 +54,9 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    /// Shard `index` of `count`. Tables of different shards double at different loads, so that growth is spread.
+    /// Shard `index` of `count`. Tables of different shards double at different loads.
     pub(crate) fn new(index: usize, count: usize) -> Shard {
-        let grow_at_percent = (75 + 20 * index / count.max(1)) as u8;
+        let grow_at_percent = Table::<StoredEntry>::spread_load(index, count);
         Shard {
             first: Db { keys: Table::with_load(grow_at_percent), ..Db::default() },
             others: Vec::new(),
