@@ -1,14 +1,19 @@
 //! Ranked tree: a B+tree of small handles that answers "which is the n-th" and "the how-manieth is this" in O(log n).
 //!
 //! It is the order of a sorted set. Scores and members live elsewhere, in allocations shared with the table that finds a
-//! member by name; the tree holds one handle per member and never looks behind it. Every operation that needs the order
-//! takes a closure that does, so that the order is compiled in and costs neither a virtual call nor a stored key.
+//! member by name; the tree holds one handle per member. Items are ordered by a key, a number that the item knows
+//! ([`Item::key`]), and where keys are equal by what closures say, so that the order is compiled in.
 //!
 //! **Shape.** Leaves are arrays of up to [`LEAF_MAX`] handles; inner nodes have up to [`INNER_MAX`] children and keep for
-//! each its first handle (to steer a search without touching the child) and the number of handles below it (to turn places
-//! into ranks and back). All leaves are at one depth. An operation by key is therefore a *search*, which compares, and
-//! then a walk to a *rank*, which only adds counts; the nodes are in the cache by then. This keeps insertion, removal and
-//! iteration free of comparisons and of each other's special cases.
+//! each its first handle with its key (to steer a search without touching the child or what the handle points at) and the
+//! number of handles below it (to turn places into ranks and back). All leaves are at one depth.
+//!
+//! **Searching.** Looking behind a handle is, in a big set, a cache miss that costs more than the rest of a search. So the
+//! way down compares the keys beside the handles, and a leaf keeps with each handle a hint at its key (see `leaf`), in
+//! bits that an address leaves free. What remains are the items of equal keys, whose members have to be compared. In a
+//! big tree those, and the children of a node, are searched in two rounds of some ten comparisons that do not depend on
+//! one another (every eleventh entry, then those between two of them) instead of by bisection, so that the misses of a
+//! round overlap.
 //!
 //! **Filling.** Memory is the point, so a full node first evens out with a neighbour, and only when that is full as well
 //! do the two become three (the B*-tree's rule; Knuth, TAOCP 3, 6.2.4): after random insertion nodes are above 80 % full
@@ -17,33 +22,41 @@
 //! with a neighbour, except that one being emptied from the outer end is left alone until it is empty, so `pop_first` in
 //! a loop does not shuffle. Hence there is no lower bound for a single node; for nodes on average half is what remains.
 //!
-//! **Searching.** A comparison looks behind the handle, which in a big set is a cache miss, and bisection must await each
-//! before it knows the next. So a node of a big tree is searched in two rounds of some ten comparisons that do not depend
-//! on one another (every eleventh entry, then those between two of them): more of them, but the misses of a round overlap.
-//! That is worth a quarter of the time at a million members. Small trees, which stay in the cache, are bisected.
-//!
-//! **Cost.** 8-byte handles take about 9.9 bytes each after scattered insertion, 8.4 after ascending. Nodes are separate
+//! **Cost.** a handle takes about 10 bytes after scattered insertion, 8.6 after ascending. Nodes are separate
 //! allocations and nothing is ever copied as a whole, so the longest step is a few moves of one kilobyte.
 //!
 //! **Limits.** No duplicates: an item equal to one present is refused. Handles are copied, so who frees what a handle
-//! points to must take it out first, and nothing here stays behind: after removal no copy is left in an inner node.
+//! points to, or changes its key, must take it out first, and nothing here stays behind: after removal no copy is left in an inner node.
 
+mod leaf;
 mod node;
 mod range;
 
 use std::cmp::Ordering;
 
-use node::{Child, Counts, Inner, Node};
-pub use node::{INNER_MAX, LEAF_MAX};
+pub use leaf::LEAF_MAX;
+use leaf::Leaf;
+pub use node::INNER_MAX;
+use node::{AtRank, Child, Counts, Inner, Node};
 pub use range::Range;
 
 /// Items from which on a node is searched in two wide rounds instead of by bisection; see "Searching" above.
 const WIDE_SEARCH_FROM: usize = if cfg!(test) { 200 } else { 8192 };
 
+/// A handle that a tree can hold.
+pub trait Item: Copy {
+    /// The handle as a number below 2^48.
+    fn bits(self) -> u64;
+    /// The handle of these bits.
+    fn from_bits(bits: u64) -> Self;
+    /// What the item is ordered by first. It does not change while the item is in a tree.
+    fn key(self) -> i64;
+}
+
 /// An ordered set of handles with ranks. See the module for what it stores and what it leaves to the caller.
 ///
-/// Closures named `probe_order` answer how the given item compares to what is looked for, as in
-/// [`slice::binary_search_by`]; all closures must agree with the one order in which items were inserted.
+/// Places are named by a key and a closure `tie`, which answers how a given item of that key compares to what is looked
+/// for, as in [`slice::binary_search_by`]. All closures must agree with one order.
 #[derive(Debug)]
 pub struct RankedTree<T> {
     root: Node<T>,
@@ -51,22 +64,54 @@ pub struct RankedTree<T> {
     counts: Counts,
 }
 
-impl<T: Copy> Default for RankedTree<T> {
+/// What is looked for.
+struct Target<F> {
+    key: i64,
+    tie: F,
+    /// Whether the tree is searched in wide rounds.
+    wide: bool,
+}
+
+impl<F> Target<F> {
+    /// How an item of key `key` compares to what is looked for.
+    #[inline]
+    fn order<T>(&self, key: i64, item: &T) -> Ordering
+    where
+        F: Fn(&T) -> Ordering,
+    {
+        key.cmp(&self.key).then_with(|| (self.tie)(item))
+    }
+}
+
+/// The number of leading entries for which `goes_on` holds.
+#[inline]
+fn partition<X>(entries: &[X], wide: bool, goes_on: impl Fn(&X) -> bool) -> usize {
+    if !wide {
+        return entries.partition_point(goes_on);
+    }
+    let stride = entries.len().isqrt() + 1;
+    let passed = entries.iter().skip(stride - 1).step_by(stride).filter(|entry| goes_on(entry)).count();
+    let from = passed * stride;
+    let to = (from + stride - 1).min(entries.len());
+    from + entries[from..to].iter().filter(|entry| goes_on(entry)).count()
+}
+
+impl<T: Item> Default for RankedTree<T> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<T: Copy> RankedTree<T> {
+impl<T: Item> RankedTree<T> {
     /// An empty tree; allocates nothing.
     pub fn new() -> Self {
-        Self { root: Node::Leaf(Vec::new()), len: 0, counts: Counts { leaves: 1, inners: 0 } }
+        Self { root: Node::Leaf(Leaf::new()), len: 0, counts: Counts { leaves: 1, inners: 0 } }
     }
 
-    /// A tree of items that come in strictly ascending order, in O(n) and with full leaves. The order is not checked.
+    /// A tree of items that come in strictly ascending order, with full leaves. The order is not checked.
     pub fn from_sorted(items: impl IntoIterator<Item = T>) -> Self {
         let mut tree = Self::new();
-        items.into_iter().for_each(|item| tree.insert_at(tree.len, item));
+        items.into_iter().for_each(|item| tree.insert(item, |_| Ordering::Less));
         tree
     }
 
@@ -86,38 +131,69 @@ impl<T: Copy> RankedTree<T> {
     #[inline]
     pub fn bytes(&self) -> usize {
         match &self.root {
-            Node::Leaf(items) => items.capacity() * size_of::<T>(),
+            Node::Leaf(items) => items.capacity() * size_of::<u64>(),
             Node::Inner(_) => self.counts.bytes::<T>(),
         }
     }
 
-    /// Inserts `item` and returns its rank, or `None` when an equal one is present. O(log n).
-    pub fn insert(&mut self, item: T, order: &impl Fn(&T, &T) -> Ordering) -> Option<usize> {
-        let rank = self.search(|probe| order(probe, &item)).err()?;
-        self.insert_at(rank, item);
-        Some(rank)
-    }
-
-    /// The rank of the item for which `probe_order` says equal, or the rank it would have. O(log n).
-    pub fn search(&self, probe_order: impl Fn(&T) -> Ordering) -> Result<usize, usize> {
-        let (leaf, before) = self.steer(|first| probe_order(first) != Ordering::Greater);
-        let place = self.partition(leaf, |item| probe_order(item) == Ordering::Less);
-        match leaf.get(place).map(probe_order) {
-            Some(Ordering::Equal) => Ok(before + place),
-            _ => Err(before + place),
+    /// Inserts `item`; an equal one must not be present. O(log n).
+    pub fn insert(&mut self, item: T, tie: impl Fn(&T) -> Ordering) {
+        if self.root.is_full() {
+            self.raise_root();
+        }
+        let target = self.target(item.key(), tie);
+        self.len += 1;
+        let mut node = &mut self.root;
+        // Nodes that are full are dealt with on the way down, so that a parent always has room for one more child.
+        loop {
+            match node {
+                Node::Leaf(leaf) => {
+                    let (Ok(place) | Err(place)) = leaf.search(target.key, target.wide, &target.tie);
+                    leaf.insert(place, item, target.key);
+                    return;
+                }
+                Node::Inner(inner) => {
+                    let index = inner.child_for_insertion(item, &target, &mut self.counts);
+                    let child = &mut inner.0[index];
+                    child.count += 1;
+                    if index == 0 && target.order(child.key, &child.first).is_gt() {
+                        (child.first, child.key) = (item, target.key);
+                    }
+                    node = &mut child.node;
+                }
+            }
         }
     }
 
-    /// The rank of the item for which `probe_order` says equal. O(log n).
-    #[inline]
-    pub fn rank_by(&self, probe_order: impl Fn(&T) -> Ordering) -> Option<usize> {
-        self.search(probe_order).ok()
+    /// The rank of the item of this key for which `tie` says equal, or the rank it would have. O(log n).
+    pub fn search(&self, key: i64, tie: impl Fn(&T) -> Ordering) -> Result<usize, usize> {
+        let target = self.target(key, tie);
+        let (mut node, mut before) = (&self.root, 0);
+        loop {
+            match node {
+                Node::Leaf(leaf) => {
+                    let place = leaf.search(key, target.wide, &target.tie);
+                    return place.map(|place| before + place).map_err(|place| before + place);
+                }
+                Node::Inner(inner) => {
+                    let index = node::child_of_target(&inner.0, &target);
+                    before += inner.0[..index].iter().map(|child| child.count).sum::<usize>();
+                    node = &inner.0[index].node;
+                }
+            }
+        }
     }
 
-    /// The number of leading items for which `below` holds; it must hold for none behind them. O(log n).
-    pub fn lower_bound(&self, below: impl Fn(&T) -> bool) -> usize {
-        let (leaf, before) = self.steer(&below);
-        before + self.partition(leaf, below)
+    /// The number of leading items that are smaller than `key` or for which, having that key, `tie` says less; it must say
+    /// so for none behind them. O(log n).
+    pub fn lower_bound(&self, key: i64, tie: impl Fn(&T) -> Ordering) -> usize {
+        let (Ok(rank) | Err(rank)) = self.search(key, tie);
+        rank
+    }
+
+    #[inline]
+    fn target<F: Fn(&T) -> Ordering>(&self, key: i64, tie: F) -> Target<F> {
+        Target { key, tie, wide: self.len >= WIDE_SEARCH_FROM }
     }
 
     /// The item of rank `rank`. O(log n).
@@ -125,8 +201,8 @@ impl<T: Copy> RankedTree<T> {
         if rank >= self.len {
             return None;
         }
-        let (leaf, place) = self.leaf_at(rank);
-        leaf.get(place).copied()
+        let (words, place) = self.leaf_at(rank);
+        words.get(place).map(|&word| leaf::item_of(word))
     }
 
     /// The smallest item.
@@ -139,10 +215,10 @@ impl<T: Copy> RankedTree<T> {
         self.get(self.len.checked_sub(1)?)
     }
 
-    /// Removes and returns the item for which `probe_order` says equal. O(log n).
-    pub fn remove_by(&mut self, probe_order: impl Fn(&T) -> Ordering) -> Option<T> {
-        let rank = self.rank_by(probe_order)?;
-        self.remove_at(rank)
+    /// Removes and returns the item of this key for which `tie` says equal. O(log n).
+    pub fn remove(&mut self, key: i64, tie: impl Fn(&T) -> Ordering) -> Option<T> {
+        let mut target = self.target(key, tie);
+        self.remove_aimed(&mut target)
     }
 
     /// Removes and returns the item of rank `rank`. O(log n), without comparisons.
@@ -150,10 +226,14 @@ impl<T: Copy> RankedTree<T> {
         if rank >= self.len {
             return None;
         }
+        self.remove_aimed(&mut AtRank(rank))
+    }
+
+    fn remove_aimed(&mut self, aim: &mut impl node::Aim<T>) -> Option<T> {
+        let removed = self.root.remove(aim, &mut self.counts)?;
         self.len -= 1;
-        let item = self.root.remove_at(rank, &mut self.counts);
         self.lower_root();
-        Some(item)
+        Some(removed.item)
     }
 
     /// Removes and returns the smallest item. O(log n), without comparisons.
@@ -164,29 +244,6 @@ impl<T: Copy> RankedTree<T> {
     /// Removes and returns the largest item. O(log n), without comparisons.
     pub fn pop_last(&mut self) -> Option<T> {
         self.remove_at(self.len.checked_sub(1)?)
-    }
-
-    /// Puts `item` in the place of that of rank `rank`, which is returned; it must be equal in order or at least fit there.
-    /// For handles whose target moved. O(log n), without comparisons.
-    pub fn replace_at(&mut self, rank: usize, item: T) -> Option<T> {
-        if rank >= self.len {
-            return None;
-        }
-        let (mut node, mut place) = (&mut self.root, rank);
-        loop {
-            match node {
-                Node::Leaf(items) => return Some(std::mem::replace(&mut items[place], item)),
-                Node::Inner(inner) => {
-                    let index;
-                    (index, place) = node::child_of_item(&inner.0, place);
-                    let child = &mut inner.0[index];
-                    if place == 0 {
-                        child.first = item;
-                    }
-                    node = &mut child.node;
-                }
-            }
-        }
     }
 
     /// Removes up to `count` items from rank `start` on and hands each, in order, to `taken`. O(log n + count). A caller who
@@ -213,41 +270,12 @@ impl<T: Copy> RankedTree<T> {
         self.range(0, self.len)
     }
 
-    /// The leaf in which `goes_on`, true for a leading part of the items, ends; and the rank of the leaf's first item.
-    #[inline]
-    fn steer(&self, goes_on: impl Fn(&T) -> bool) -> (&[T], usize) {
-        let (mut node, mut before) = (&self.root, 0);
-        loop {
-            match node {
-                Node::Leaf(items) => return (items, before),
-                Node::Inner(inner) => {
-                    let index = self.partition(&inner.0[1..], |child| goes_on(&child.first));
-                    before += inner.0[..index].iter().map(|child| child.count).sum::<usize>();
-                    node = &inner.0[index].node;
-                }
-            }
-        }
-    }
-
-    /// The number of leading entries of a node for which `goes_on` holds.
-    #[inline]
-    fn partition<X>(&self, entries: &[X], goes_on: impl Fn(&X) -> bool) -> usize {
-        if self.len < WIDE_SEARCH_FROM {
-            return entries.partition_point(goes_on);
-        }
-        let stride = entries.len().isqrt() + 1;
-        let passed = entries.iter().skip(stride - 1).step_by(stride).filter(|entry| goes_on(entry)).count();
-        let from = passed * stride;
-        let to = (from + stride - 1).min(entries.len());
-        from + entries[from..to].iter().filter(|entry| goes_on(entry)).count()
-    }
-
     /// The leaf that holds the item of rank `rank < len`, and the item's place in it.
-    fn leaf_at(&self, rank: usize) -> (&[T], usize) {
+    fn leaf_at(&self, rank: usize) -> (&[u64], usize) {
         let (mut node, mut place) = (&self.root, rank);
         loop {
             match node {
-                Node::Leaf(items) => return (items, place),
+                Node::Leaf(leaf) => return (leaf.words(), place),
                 Node::Inner(inner) => {
                     let index;
                     (index, place) = node::child_of_item(&inner.0, place);
@@ -257,38 +285,9 @@ impl<T: Copy> RankedTree<T> {
         }
     }
 
-    /// Inserts `item` so that its rank becomes `rank <= len`. Nodes that are full are dealt with on the way down, so that
-    /// a parent always has room for one more child.
-    fn insert_at(&mut self, rank: usize, item: T) {
-        if self.root.is_full() {
-            self.raise_root();
-        }
-        self.len += 1;
-        let (mut node, mut place) = (&mut self.root, rank);
-        loop {
-            match node {
-                Node::Leaf(items) => {
-                    node::reserve_one(items);
-                    items.insert(place, item);
-                    return;
-                }
-                Node::Inner(inner) => {
-                    let index;
-                    (index, place) = inner.child_for_insertion(place, item, &mut self.counts);
-                    let child = &mut inner.0[index];
-                    child.count += 1;
-                    if place == 0 {
-                        child.first = item;
-                    }
-                    node = &mut child.node;
-                }
-            }
-        }
-    }
-
     /// Puts a new root above the present one.
     fn raise_root(&mut self) {
-        let root = std::mem::replace(&mut self.root, Node::Leaf(Vec::new()));
+        let root = std::mem::replace(&mut self.root, Node::Leaf(Leaf::new()));
         let mut inner = Inner::new(&mut self.counts);
         inner.0.push(Child::of(root));
         self.root = Node::Inner(Box::new(inner));
@@ -305,7 +304,7 @@ impl<T: Copy> RankedTree<T> {
                 Some(child) => child.node,
                 None => {
                     self.counts.leaves += 1;
-                    Node::Leaf(Vec::new())
+                    Node::Leaf(Leaf::new())
                 }
             };
         }

@@ -2,7 +2,7 @@
 //!
 //! Each member is one allocation with its score ([`Scored`]). A hash table owns it and finds it by name; a ranked tree
 //! holds its address in the order of score, then of the members' bytes, and answers everything about places: ranks,
-//! ranges, counts between bounds. A member of 16 bytes costs 32 bytes for itself, about 10 in the tree and 10 to 20 in
+//! ranges, counts between bounds. A member of 16 bytes and a whole score costs 24 bytes for itself, about 10 in the tree and 10 to 20 in
 //! the table, nothing twice.
 //!
 //! **Order.** Scores are compared as integers made of their bits, in which -0 equals 0. So the order is total for
@@ -10,8 +10,8 @@
 //! are not numbers (which they should: such a score has no meaning).
 //!
 //! **In step.** The tree follows addresses, so an element must be in the tree exactly while it is in the table. Every
-//! method that takes an element out takes it out of the tree first; nothing in between can fail. A change of score that
-//! does not change the place writes one word.
+//! method that takes an element out takes it out of the tree first; nothing in between can fail. So is a
+//! change of score: out of the tree, written, and in again.
 //!
 //! **Bulk.** [`Builder`] gathers members in any order, merging repeated ones, and sorts once at the end: a union of a
 //! million members costs a table and a sort instead of a million searches.
@@ -23,7 +23,7 @@ pub use builder::Builder;
 pub use element::{Scored, ScoredRef};
 
 use crate::hash;
-use crate::ranked_tree::{self, RankedTree};
+use crate::ranked_tree::{self, Item, RankedTree};
 use crate::table::{Scan, Table};
 use element::{Handle, rank_of};
 use std::cmp::Ordering;
@@ -65,7 +65,7 @@ impl Clone for SortedSet {
 
 /// # Safety of the handles
 /// Handles in `order` are the addresses of the elements in `members`, of all of them and nothing else; elements do not
-/// move. So a handle may be followed while the set is borrowed.
+/// move while they are there. So a handle may be followed while the set is borrowed.
 impl SortedSet {
     /// An empty set; allocates nothing.
     pub fn new() -> Self {
@@ -100,70 +100,38 @@ impl SortedSet {
     /// it had. One lookup, then as [`SortedSet::insert`].
     pub fn update(&mut self, member: &[u8], decide: impl FnOnce(Option<f64>) -> Option<f64>) -> Option<f64> {
         let hash = hash::of(member);
-        if let Some(old) = self.members.get_hashed(hash, member) {
-            let (before, handle) = (old.score(), old.handle());
+        if let Some(mut slot) = self.members.slot(hash, member) {
+            let (before, handle) = (slot.get().score(), slot.get().handle());
             if let Some(score) = decide(Some(before)).filter(|score| rank_of(before) != rank_of(*score)) {
-                self.rescore(hash, handle, score);
+                remove_from_order(&mut self.order, handle);
+                self.bytes -= slot.get().memory();
+                slot.modify(|element| (element.with_score(score), ()));
+                self.bytes += slot.get().memory();
+                self.order.insert(slot.get().handle(), |probe| order_of(probe).member().cmp(member));
             }
             return Some(before);
         }
         let score = decide(None)?;
         let element = Scored::new(member, score);
         self.bytes += element.as_ref().memory();
-        self.put_in_order(element.handle(), rank_of(score), member);
+        self.order.insert(element.handle(), |probe| order_of(probe).member().cmp(member));
         self.members.insert_hashed(hash, element);
         None
     }
 
-    /// Changes the score of the element at `handle`, and its place if need be.
-    fn rescore(&mut self, hash: u64, handle: Handle, score: f64) {
-        let place = self.place_of(handle);
-        // SAFETY: the handle came from the table; it stays there until the end of this function.
-        let member = unsafe { handle.get() }.member();
-        let rank = rank_of(score);
-        let fits = |at: Option<usize>, side: Ordering| {
-            let Some(neighbour) = at.and_then(|at| self.get(at)) else { return true };
-            neighbour.order(rank, member) == side
-        };
-        let stays = fits(place.checked_sub(1), Ordering::Less) && fits(Some(place + 1), Ordering::Greater);
-        if !stays {
-            self.order.remove_at(place);
-        }
-        if let Some(mut slot) = self.members.slot(hash, member) {
-            slot.modify(|mut element| {
-                element.set_score(score);
-                (element, ())
-            });
-        }
-        if !stays {
-            self.put_in_order(handle, rank, member);
-        }
-    }
-
-    /// Puts an element, whose score and member are known, in its place.
-    fn put_in_order(&mut self, handle: Handle, rank: i64, member: &[u8]) {
-        let inserted = self.order.insert(handle, &|probe, _| order_of(probe).order(rank, member));
-        debug_assert!(inserted.is_some(), "a member that is not in the tree has no equal there");
-    }
-
     /// The rank of an element that is in the set.
     fn place_of(&self, handle: Handle) -> usize {
-        // SAFETY: see the safety of the handles.
-        let it = unsafe { handle.get() };
-        let rank = rank_of(it.score());
-        self.order
-            .rank_by(|probe| order_of(probe).order(rank, it.member()))
-            .expect("the tree has every element of the table")
+        let place = self.order.search(handle.key(), tie_with(handle));
+        place.expect("the tree has every element of the table")
     }
 
     /// Removes `member` and returns its score. O(log n).
     pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
-        let hash = hash::of(member);
-        let found = self.members.get_hashed(hash, member)?;
-        let (score, handle) = (found.score(), found.handle());
-        self.bytes -= found.memory();
-        self.order.remove_at(self.place_of(handle));
-        self.members.slot(hash, member)?.take();
+        let slot = self.members.slot(hash::of(member), member)?;
+        let (score, handle) = (slot.get().score(), slot.get().handle());
+        self.bytes -= slot.get().memory();
+        remove_from_order(&mut self.order, handle);
+        slot.take();
         Some(score)
     }
 
@@ -196,37 +164,43 @@ impl SortedSet {
 
     /// The ranks of the members whose scores lie between the bounds. O(log n).
     pub fn ranks_by_score(&self, min: Bound<f64>, max: Bound<f64>) -> Range<usize> {
-        let start = match min {
-            Bound::Unbounded => 0,
-            Bound::Included(min) => self.count_while(|it| it.score() < min),
-            Bound::Excluded(min) => self.count_while(|it| it.score() <= min),
-        };
-        let end = match max {
-            Bound::Unbounded => self.len(),
-            Bound::Included(max) => self.count_while(|it| it.score() <= max),
-            Bound::Excluded(max) => self.count_while(|it| it.score() < max),
-        };
-        start..end.max(start)
+        let before = |score| self.order.lower_bound(rank_of(score), |_| Ordering::Greater);
+        let until = |score| self.order.lower_bound(rank_of(score), |_| Ordering::Less);
+        self.ranks_between(min, max, before, until)
     }
 
     /// The ranks of the members whose bytes lie between the bounds, for a set whose members all have the same score; in any
     /// other the answer means nothing. O(log n).
     pub fn ranks_by_member(&self, min: Bound<&[u8]>, max: Bound<&[u8]>) -> Range<usize> {
+        let Some(key) = self.order.first().map(Handle::key) else { return 0..0 };
+        let before = |member| self.order.lower_bound(key, |probe| order_of(probe).member().cmp(member));
+        let until = |member| {
+            let is_behind = |probe: &Handle| order_of(probe).member() > member;
+            self.order
+                .lower_bound(key, |probe| if is_behind(probe) { Ordering::Greater } else { Ordering::Less })
+        };
+        self.ranks_between(min, max, before, until)
+    }
+
+    /// The ranks between two bounds, given how many members stand before one, and how many up to and with it.
+    fn ranks_between<B>(
+        &self,
+        min: Bound<B>,
+        max: Bound<B>,
+        before: impl Fn(B) -> usize,
+        until: impl Fn(B) -> usize,
+    ) -> Range<usize> {
         let start = match min {
             Bound::Unbounded => 0,
-            Bound::Included(min) => self.count_while(|it| it.member() < min),
-            Bound::Excluded(min) => self.count_while(|it| it.member() <= min),
+            Bound::Included(min) => before(min),
+            Bound::Excluded(min) => until(min),
         };
         let end = match max {
             Bound::Unbounded => self.len(),
-            Bound::Included(max) => self.count_while(|it| it.member() <= max),
-            Bound::Excluded(max) => self.count_while(|it| it.member() < max),
+            Bound::Included(max) => until(max),
+            Bound::Excluded(max) => before(max),
         };
         start..end.max(start)
-    }
-
-    fn count_while(&self, below: impl Fn(ScoredRef<'_>) -> bool) -> usize {
-        self.order.lower_bound(|probe| below(order_of(probe)))
     }
 
     /// Removes the members of these ranks, cut to what exists, handing each to `taken` in order; returns how many.
@@ -292,6 +266,21 @@ fn take_element(members: &mut Table<Scored>, handle: Handle) -> Option<Scored> {
     members.slot(hash::of(member), member).map(|slot| slot.take())
 }
 
+/// Takes an element that is in a set, and has the score it was put there with, out of the set's tree.
+fn remove_from_order(order: &mut RankedTree<Handle>, handle: Handle) {
+    let removed = order.remove(handle.key(), tie_with(handle));
+    debug_assert!(removed == Some(handle), "the tree has every element of the table");
+}
+
+/// How elements of the same score compare to the one at `handle`.
+#[inline]
+fn tie_with(handle: Handle) -> impl Fn(&Handle) -> Ordering {
+    move |probe| match *probe == handle {
+        true => Ordering::Equal,
+        false => order_of(probe).member().cmp(order_of(&handle).member()),
+    }
+}
+
 /// What the tree's closures see of a handle.
 #[inline]
 fn order_of(handle: &Handle) -> ScoredRef<'_> {
@@ -302,8 +291,7 @@ fn order_of(handle: &Handle) -> ScoredRef<'_> {
 
 /// The order of a set.
 fn by_order(a: &Handle, b: &Handle) -> Ordering {
-    let b = order_of(b);
-    order_of(a).order(rank_of(b.score()), b.member())
+    a.key().cmp(&b.key()).then_with(|| order_of(a).member().cmp(order_of(b).member()))
 }
 
 /// Members in order, from either end. Made by [`SortedSet::range`] and [`SortedSet::iter`].

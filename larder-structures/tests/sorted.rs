@@ -85,3 +85,19 @@ fn what_is_no_number_breaks_nothing() {
     }
     assert!(set.is_empty());
 }
+
+#[test]
+fn scores_of_either_form_are_kept_exactly() {
+    let edges =
+        [0.0, -0.0, 1.0, 0.5, f64::from(i32::MAX), f64::from(i32::MIN), 2_147_483_648.0, 1e300, -1e-300];
+    let mut set = SortedSet::new();
+    for (n, before) in (0..).zip(edges) {
+        for after in edges {
+            set.insert(&name(n), before + 3.0);
+            set.insert(&name(n), after);
+            let kept = set.score(&name(n)).expect("it was inserted");
+            assert!(kept.to_bits() == after.to_bits() || before + 3.0 == after, "{before} {after} {kept}");
+        }
+        set.check_invariants();
+    }
+}

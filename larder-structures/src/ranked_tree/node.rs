@@ -1,9 +1,9 @@
 //! Nodes of the ranked tree: how they overflow into neighbours, split, merge and are counted.
 
+use super::leaf::{LEAF_MAX, Leaf};
+use super::{Item, Target};
 use std::cmp::Ordering;
 
-/// Handles in a full leaf: one kilobyte of pointers. Unit tests make do with less, to reach deep trees in few steps.
-pub const LEAF_MAX: usize = if cfg!(test) { 16 } else { 128 };
 /// Children of a full inner node.
 pub const INNER_MAX: usize = if cfg!(test) { 16 } else { 64 };
 /// A node with fewer than `max * 3 / 8` entries looks for company after a removal.
@@ -24,15 +24,15 @@ pub(super) struct Counts {
 impl Counts {
     /// Heap bytes of a tree with an inner root.
     pub(super) fn bytes<T>(&self) -> usize {
-        self.leaves * LEAF_MAX * size_of::<T>()
+        self.leaves * LEAF_MAX * size_of::<u64>()
             + self.inners * (size_of::<Inner<T>>() + INNER_MAX * size_of::<Child<T>>())
     }
 }
 
-/// A leaf or an inner node. The box keeps `Child` at 40 bytes.
+/// A leaf or an inner node. With the box, a `Child` is one cache line.
 #[derive(Debug)]
 pub(super) enum Node<T> {
-    Leaf(Vec<T>),
+    Leaf(Leaf<T>),
     Inner(Box<Inner<T>>),
 }
 
@@ -45,30 +45,34 @@ pub(super) struct Inner<T>(pub(super) Vec<Child<T>>);
 pub(super) struct Child<T> {
     /// The smallest item below.
     pub(super) first: T,
+    /// Its key.
+    pub(super) key: i64,
     /// The number of items below.
     pub(super) count: usize,
     pub(super) node: Node<T>,
 }
 
-impl<T: Copy> Child<T> {
+impl<T: Item> Child<T> {
     /// A child for a node that is not empty.
     pub(super) fn of(node: Node<T>) -> Self {
-        Self { first: node.first(), count: node.count(), node }
+        let (first, key) = node.first();
+        Self { first, key, count: node.count(), node }
     }
 
-    /// Restores `first` and `count` after the node's entries changed.
+    /// Restores what is known of the node after its entries changed.
     fn refresh(&mut self) {
-        self.first = self.node.first();
+        (self.first, self.key) = self.node.first();
         self.count = self.node.count();
     }
 }
 
-/// Makes room for one more handle: doubling from 4 up to a full leaf.
-pub(super) fn reserve_one<T>(items: &mut Vec<T>) {
-    if items.len() == items.capacity() {
-        let target = (items.capacity() * 2).clamp(4, LEAF_MAX);
-        items.reserve_exact(target - items.len());
-    }
+/// The child in which `target` is, or which it belongs to: of two that touch there, the left.
+#[inline]
+pub(super) fn child_of_target<T: Item>(
+    children: &[Child<T>],
+    target: &Target<impl Fn(&T) -> Ordering>,
+) -> usize {
+    super::partition(&children[1..], target.wide, |child| target.order(child.key, &child.first).is_le())
 }
 
 /// The child that holds the item at `place` of a node, and the item's place below that child.
@@ -83,19 +87,49 @@ pub(super) fn child_of_item<T>(children: &[Child<T>], mut place: usize) -> (usiz
     unreachable!("places are below the node's count, which is the sum of its children's")
 }
 
-/// The child into which an item at `place` is inserted: of two that touch there, the left.
-#[inline]
-fn child_of_gap<T>(children: &[Child<T>], mut place: usize) -> (usize, usize) {
-    for (index, child) in children.iter().enumerate() {
-        if place <= child.count {
-            return (index, place);
-        }
-        place -= child.count;
-    }
-    unreachable!("places are at most the node's count, which is the sum of its children's")
+/// What a removal took, and whether it stood at an end of the node.
+pub(super) struct Removed<T> {
+    pub(super) item: T,
+    was_first: bool,
+    was_last: bool,
 }
 
-impl<T: Copy> Node<T> {
+/// Which item of a node is to be removed.
+pub(super) trait Aim<T> {
+    /// The child it is in.
+    fn child(&mut self, children: &[Child<T>]) -> usize;
+    /// Its place in the leaf, if it is there.
+    fn place(&mut self, leaf: &Leaf<T>) -> Option<usize>;
+}
+
+/// The item of a rank, which exists.
+pub(super) struct AtRank(pub(super) usize);
+
+impl<T: Item> Aim<T> for AtRank {
+    fn child(&mut self, children: &[Child<T>]) -> usize {
+        let index;
+        (index, self.0) = child_of_item(children, self.0);
+        index
+    }
+
+    fn place(&mut self, _leaf: &Leaf<T>) -> Option<usize> {
+        Some(self.0)
+    }
+}
+
+impl<T: Item, F: Fn(&T) -> Ordering> Aim<T> for Target<F> {
+    #[inline]
+    fn child(&mut self, children: &[Child<T>]) -> usize {
+        child_of_target(children, self)
+    }
+
+    #[inline]
+    fn place(&mut self, leaf: &Leaf<T>) -> Option<usize> {
+        leaf.search(self.key, self.wide, &self.tie).ok()
+    }
+}
+
+impl<T: Item> Node<T> {
     /// Number of handles or children.
     fn len(&self) -> usize {
         match self {
@@ -120,10 +154,22 @@ impl<T: Copy> Node<T> {
         self.len() < self.max() * LOW_EIGHTHS / 8
     }
 
-    fn first(&self) -> T {
+    /// The smallest item below, and its key.
+    fn first(&self) -> (T, i64) {
         match self {
-            Self::Leaf(items) => items[0],
-            Self::Inner(inner) => inner.0[0].first,
+            Self::Leaf(items) => {
+                let first = items.item(0);
+                (first, first.key())
+            }
+            Self::Inner(inner) => (inner.0[0].first, inner.0[0].key),
+        }
+    }
+
+    /// The largest item below.
+    fn last(&self) -> T {
+        match self {
+            Self::Leaf(items) => items.item(items.len() - 1),
+            Self::Inner(inner) => inner.0[inner.0.len() - 1].node.last(),
         }
     }
 
@@ -140,7 +186,9 @@ impl<T: Copy> Node<T> {
         match self {
             Self::Leaf(items) => {
                 let mut right = new_leaf(counts);
-                right.extend(items.drain(at..));
+                right.words_mut().extend(items.words_mut().drain(at..));
+                items.calibrate();
+                right.calibrate();
                 Self::Leaf(right)
             }
             Self::Inner(inner) => {
@@ -151,28 +199,32 @@ impl<T: Copy> Node<T> {
         }
     }
 
-    /// Removes the item at `place`, which exists.
-    pub(super) fn remove_at(&mut self, place: usize, counts: &mut Counts) -> T {
+    /// Removes the item that `aim` leads to.
+    pub(super) fn remove(&mut self, aim: &mut impl Aim<T>, counts: &mut Counts) -> Option<Removed<T>> {
         match self {
-            Self::Leaf(items) => items.remove(place),
+            Self::Leaf(items) => {
+                let place = aim.place(items)?;
+                let item = items.remove(place);
+                Some(Removed { item, was_first: place == 0, was_last: place == items.len() })
+            }
             Self::Inner(inner) => {
-                let (index, place) = child_of_item(&inner.0, place);
+                let index = aim.child(&inner.0);
                 let last = inner.0.len() - 1;
                 let child = &mut inner.0[index];
-                let item = child.node.remove_at(place, counts);
+                let mut removed = child.node.remove(aim, counts)?;
                 child.count -= 1;
-                let outer = (index == 0 && place == 0) || (index == last && place == child.count);
+                if child.count > 0 && removed.was_first {
+                    (child.first, child.key) = child.node.first();
+                }
+                removed.was_first &= index == 0;
+                removed.was_last &= index == last;
+                let outer = removed.was_first || removed.was_last;
                 if child.count == 0 {
                     inner.remove_empty(index, counts);
-                } else {
-                    if place == 0 {
-                        child.first = child.node.first();
-                    }
-                    if !outer && child.node.is_low() {
-                        inner.join(index, counts);
-                    }
+                } else if !outer && child.node.is_low() {
+                    inner.join(index, counts);
                 }
-                item
+                Some(removed)
             }
         }
     }
@@ -227,6 +279,7 @@ impl<T: Copy> Node<T> {
             Self::Leaf(items) => {
                 seen.leaves += 1;
                 assert!(items.capacity() == LEAF_MAX || is_root);
+                items.check();
                 0
             }
             Self::Inner(inner) => {
@@ -235,7 +288,9 @@ impl<T: Copy> Node<T> {
                 assert!(!is_root || inner.0.len() > 1);
                 let depths = inner.0.iter().map(|child| {
                     assert_eq!(child.count, child.node.count());
-                    assert_eq!(order(&child.first, &child.node.first()), Ordering::Equal);
+                    let (first, key) = child.node.first();
+                    assert_eq!(order(&child.first, &first), Ordering::Equal);
+                    assert_eq!(child.key, key);
                     child.node.check(false, order, seen)
                 });
                 let depths: Vec<usize> = depths.collect();
@@ -246,43 +301,50 @@ impl<T: Copy> Node<T> {
     }
 }
 
-impl<T: Copy> Inner<T> {
+impl<T: Item> Inner<T> {
     pub(super) fn new(counts: &mut Counts) -> Self {
         counts.inners += 1;
         Self(Vec::with_capacity(INNER_MAX))
     }
 
-    /// The child into which `item` goes to stand at `place`, and its place below that child, which is not full any more.
-    /// This node must have room for one more child.
+    /// The child into which `item`, which is at `target`, goes, and which is not full any more. This node must have room
+    /// for one more child.
     pub(super) fn child_for_insertion(
         &mut self,
-        place: usize,
         item: T,
+        target: &Target<impl Fn(&T) -> Ordering>,
         counts: &mut Counts,
-    ) -> (usize, usize) {
-        let children = &mut self.0;
-        let (index, below) = child_of_gap(children, place);
-        let child = &mut children[index];
+    ) -> usize {
+        let children = &self.0;
+        let index = child_of_target(children, target);
+        let child = &children[index];
         if !child.node.is_full() {
-            return (index, below);
+            return index;
         }
         // Appending or prepending: the full node stays full, and a new one takes the item.
-        let appends = index == children.len() - 1 && below == children[index].count;
-        let prepends = index == 0 && below == 0;
+        let appends = index == children.len() - 1 && {
+            let last = child.node.last();
+            target.order(last.key(), &last).is_lt()
+        };
+        let prepends = index == 0 && target.order(child.key, &child.first).is_gt();
         if appends || prepends {
-            return self.extend_edge(appends, item, counts);
+            return self.extend_edge(appends, item, target.key, counts);
         }
         self.make_room(index, counts);
-        child_of_gap(&self.0, place)
+        child_of_target(&self.0, target)
     }
 
     /// Begins a node beside the last (or first) child, which is full, for `item` to become the last (or first) of all.
-    fn extend_edge(&mut self, at_end: bool, item: T, counts: &mut Counts) -> (usize, usize) {
+    fn extend_edge(&mut self, at_end: bool, item: T, key: i64, counts: &mut Counts) -> usize {
         let children = &mut self.0;
         let index = if at_end { children.len() - 1 } else { 0 };
         let edge = &mut children[index];
         let node = match &mut edge.node {
-            Node::Leaf(_) => Node::Leaf(new_leaf(counts)),
+            Node::Leaf(full) => {
+                // It will hardly change from now on.
+                full.calibrate();
+                Node::Leaf(new_leaf(counts))
+            }
             Node::Inner(inner) => {
                 // An inner node cannot be empty: the outermost grandchild moves over.
                 let mut new = Inner::new(counts);
@@ -291,13 +353,12 @@ impl<T: Copy> Inner<T> {
                 Node::Inner(Box::new(new))
             }
         };
-        let new = Child { first: item, count: node.count(), node };
+        let count = node.count();
+        let (first, key) = if count > 0 { node.first() } else { (item, key) };
         edge.refresh();
-        let below = if at_end { new.count } else { 0 };
         let new_index = if at_end { index + 1 } else { 0 };
-        let first = if new.count > 0 { new.node.first() } else { item };
-        children.insert(new_index, Child { first, ..new });
-        (new_index, below)
+        children.insert(new_index, Child { first, key, count, node });
+        new_index
     }
 
     /// Relieves the full child `index`: evens out with the emptier neighbour, or makes three of two, or splits a lone child.
@@ -331,7 +392,8 @@ impl<T: Copy> Inner<T> {
         match (&mut self.0[left].node, right.node) {
             (Node::Leaf(into), Node::Leaf(mut from)) => {
                 counts.leaves -= 1;
-                into.append(&mut from);
+                into.words_mut().append(from.words_mut());
+                into.calibrate();
             }
             (Node::Inner(into), Node::Inner(mut from)) => {
                 counts.inners -= 1;
@@ -353,7 +415,11 @@ impl<T: Copy> Inner<T> {
     fn even_out(&mut self, left: usize) {
         let (a, b) = self.pair(left);
         match (&mut a.node, &mut b.node) {
-            (Node::Leaf(a), Node::Leaf(b)) => deal_two(a, b),
+            (Node::Leaf(a), Node::Leaf(b)) => {
+                deal_two(a.words_mut(), b.words_mut());
+                a.calibrate();
+                b.calibrate();
+            }
             (Node::Inner(a), Node::Inner(b)) => deal_two(&mut a.0, &mut b.0),
             _ => unreachable!("all leaves are at one depth"),
         }
@@ -367,7 +433,8 @@ impl<T: Copy> Inner<T> {
         let middle = match (&mut a.node, &mut b.node) {
             (Node::Leaf(a), Node::Leaf(b)) => {
                 let mut middle = new_leaf(counts);
-                deal_three(a, &mut middle, b);
+                deal_three(a.words_mut(), middle.words_mut(), b.words_mut());
+                [a, &mut middle, b].into_iter().for_each(Leaf::calibrate);
                 Node::Leaf(middle)
             }
             (Node::Inner(a), Node::Inner(b)) => {
@@ -409,9 +476,9 @@ impl<T: Copy> Inner<T> {
     }
 }
 
-fn new_leaf<T>(counts: &mut Counts) -> Vec<T> {
+fn new_leaf<T: Item>(counts: &mut Counts) -> Leaf<T> {
     counts.leaves += 1;
-    Vec::with_capacity(LEAF_MAX)
+    Leaf::with_full_room()
 }
 
 /// Moves entries between two neighbours until they have equally many, or the left one more.

@@ -1,7 +1,8 @@
 //! Iteration over ranks. The iterator holds no path: it finds the next leaf by its rank, which takes a handful of additions
 //! once in about a hundred items.
 
-use super::RankedTree;
+use super::leaf::item_of;
+use super::{Item, RankedTree};
 
 /// Items of consecutive ranks, from either end. Made by [`RankedTree::range`].
 #[derive(Clone, Debug)]
@@ -11,9 +12,9 @@ pub struct Range<'a, T> {
     start: usize,
     end: usize,
     /// What is left of the leaf that holds rank `start`; may reach beyond `end`.
-    head: &'a [T],
+    head: &'a [u64],
     /// What is left of the leaf that holds rank `end - 1`; may reach before `start`.
-    tail: &'a [T],
+    tail: &'a [u64],
 }
 
 impl<'a, T> Range<'a, T> {
@@ -22,7 +23,7 @@ impl<'a, T> Range<'a, T> {
     }
 }
 
-impl<T: Copy> Iterator for Range<'_, T> {
+impl<T: Item> Iterator for Range<'_, T> {
     type Item = T;
 
     #[inline]
@@ -34,10 +35,10 @@ impl<T: Copy> Iterator for Range<'_, T> {
             let (leaf, place) = self.tree.leaf_at(self.start);
             self.head = &leaf[place..];
         }
-        let (&item, rest) = self.head.split_first()?;
+        let (&word, rest) = self.head.split_first()?;
         self.head = rest;
         self.start += 1;
-        Some(item)
+        Some(item_of(word))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -52,7 +53,7 @@ impl<T: Copy> Iterator for Range<'_, T> {
     }
 }
 
-impl<T: Copy> DoubleEndedIterator for Range<'_, T> {
+impl<T: Item> DoubleEndedIterator for Range<'_, T> {
     #[inline]
     fn next_back(&mut self) -> Option<T> {
         if self.start == self.end {
@@ -62,11 +63,11 @@ impl<T: Copy> DoubleEndedIterator for Range<'_, T> {
             let (leaf, place) = self.tree.leaf_at(self.end - 1);
             self.tail = &leaf[..=place];
         }
-        let (&item, rest) = self.tail.split_last()?;
+        let (&word, rest) = self.tail.split_last()?;
         self.tail = rest;
         self.end -= 1;
-        Some(item)
+        Some(item_of(word))
     }
 }
 
-impl<T: Copy> ExactSizeIterator for Range<'_, T> {}
+impl<T: Item> ExactSizeIterator for Range<'_, T> {}

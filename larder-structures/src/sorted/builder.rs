@@ -40,10 +40,12 @@ impl Builder {
     pub fn add(&mut self, member: &[u8], score: f64, merge: impl FnOnce(f64, f64) -> f64) -> bool {
         let hash = hash::of(member);
         if let Some(mut slot) = self.members.slot(hash, member) {
-            slot.modify(|mut element| {
-                element.set_score(merge(element.score(), score));
-                (element, ())
+            self.bytes -= slot.get().memory();
+            slot.modify(|element| {
+                let merged = merge(element.score(), score);
+                (element.with_score(merged), ())
             });
+            self.bytes += slot.get().memory();
             return false;
         }
         let element = Scored::new(member, score);

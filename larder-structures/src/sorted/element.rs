@@ -1,21 +1,56 @@
 //! A member with its score: one allocation that the table owns and the tree points at.
 //!
 //! ```text
-//! | score (8 bytes) | member length (varint) | member |
+//! | member length and form of the score (varint) | score (4 or 8 bytes) | member |
 //! ```
 //!
-//! The score stands first, at an aligned address that never moves while the member lives, so that changing it touches
-//! one word and no other structure.
+//! Most scores in this world are whole numbers. One that fits in 32 bits is kept as such, any other as the 8 bytes that
+//! it is (-0 as well, which no whole number is). A change of score that needs the other form moves the member.
 
+use crate::ranked_tree::Item;
 use crate::slab;
 use crate::table::Element;
 use crate::varint;
-use std::cmp::Ordering;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-/// Bytes of the score.
-const SCORE: usize = size_of::<f64>();
+/// A score as it is kept.
+#[derive(Clone, Copy)]
+enum Form {
+    Whole(i32),
+    Any(f64),
+}
+
+impl Form {
+    fn of(score: f64) -> Form {
+        let whole = score as i32;
+        if f64::from(whole).to_bits() == score.to_bits() { Form::Whole(whole) } else { Form::Any(score) }
+    }
+
+    /// The bytes it takes.
+    const fn len(self) -> usize {
+        match self {
+            Form::Whole(_) => size_of::<i32>(),
+            Form::Any(_) => size_of::<f64>(),
+        }
+    }
+
+    /// What stands at the start of an element: the member's length above a bit for the form.
+    fn head(self, member_len: usize) -> usize {
+        member_len << 1 | usize::from(matches!(self, Form::Any(_)))
+    }
+
+    /// # Safety
+    /// At `at` there is room for [`Form::len`] bytes.
+    unsafe fn write(self, at: *mut u8) {
+        match self {
+            // SAFETY: by the contract above.
+            Form::Whole(whole) => unsafe { at.cast::<i32>().write_unaligned(whole) },
+            // SAFETY: as above.
+            Form::Any(score) => unsafe { at.cast::<f64>().write_unaligned(score) },
+        }
+    }
+}
 
 /// An owned member with its score.
 pub struct Scored(NonNull<u8>);
@@ -52,14 +87,16 @@ pub(super) fn rank_of(score: f64) -> i64 {
 impl Scored {
     /// Copies `member` into a new allocation.
     pub fn new(member: &[u8], score: f64) -> Scored {
-        let memory = slab::alloc(SCORE + varint::len(member.len()) + member.len());
-        // SAFETY: the allocation is 8-aligned and begins with room for the score.
-        unsafe { memory.cast::<f64>().write(score) };
-        // SAFETY: the allocation is longer than a score.
-        let behind = unsafe { memory.add(SCORE) };
-        // SAFETY: behind the score there is room for the varint.
-        let body = unsafe { varint::write(behind.as_ptr(), member.len()) };
-        // SAFETY: behind the varint there is room for the member, and new memory overlaps nothing.
+        let form = Form::of(score);
+        let head = form.head(member.len());
+        let memory = slab::alloc(varint::len(head) + form.len() + member.len());
+        // SAFETY: the allocation is longer than the varint.
+        let at = unsafe { varint::write(memory.as_ptr(), head) };
+        // SAFETY: behind the varint there is room for the score.
+        unsafe { form.write(at) };
+        // SAFETY: and behind the score for the member.
+        let body = unsafe { at.add(form.len()) };
+        // SAFETY: as above; new memory overlaps nothing.
         unsafe { std::ptr::copy_nonoverlapping(member.as_ptr(), body, member.len()) };
         Scored(memory)
     }
@@ -82,9 +119,17 @@ impl Scored {
         self.as_ref().score()
     }
 
-    pub(super) fn set_score(&mut self, score: f64) {
-        // SAFETY: the score stands at the start of the allocation, which is borrowed mutably.
-        unsafe { self.0.cast::<f64>().write(score) };
+    /// The member with another score: in place, or moved where the score takes another form.
+    #[must_use]
+    pub(super) fn with_score(self, score: f64) -> Scored {
+        let form = Form::of(score);
+        let (old, at, _) = self.as_ref().parts();
+        if old.len() != form.len() {
+            return Scored::new(self.member(), score);
+        }
+        // SAFETY: the element is owned, so nobody looks at it; the score's place is as long as it was.
+        unsafe { form.write(at.cast_mut()) };
+        self
     }
 }
 
@@ -97,39 +142,65 @@ impl Drop for Scored {
 }
 
 impl<'a> ScoredRef<'a> {
+    /// The score, where it stands, and the member.
+    #[inline]
+    fn parts(self) -> (Form, *const u8, &'a [u8]) {
+        // SAFETY: the allocation begins with the varint that `Scored::new` wrote.
+        let (head, at) = unsafe { varint::read(self.0.as_ptr()) };
+        let form = if head & 1 == 0 {
+            // SAFETY: behind the varint stands the score, in this form.
+            Form::Whole(unsafe { at.cast::<i32>().read_unaligned() })
+        } else {
+            // SAFETY: as above.
+            Form::Any(unsafe { at.cast::<f64>().read_unaligned() })
+        };
+        // SAFETY: behind the score stands the member.
+        let body = unsafe { at.add(form.len()) };
+        // SAFETY: of this length, alive as long as 'a.
+        (form, at, unsafe { std::slice::from_raw_parts(body, head >> 1) })
+    }
+
     /// The score.
     #[inline]
     pub fn score(self) -> f64 {
-        // SAFETY: the allocation begins with the score and lives as long as 'a.
-        unsafe { self.0.cast::<f64>().read() }
+        match self.parts().0 {
+            Form::Whole(whole) => f64::from(whole),
+            Form::Any(score) => score,
+        }
     }
 
     /// The member's bytes.
     #[inline]
     pub fn member(self) -> &'a [u8] {
-        // SAFETY: the allocation is longer than a score.
-        let behind = unsafe { self.0.add(SCORE) };
-        // SAFETY: `Scored::new` wrote a varint there.
-        let (len, body) = unsafe { varint::read(behind.as_ptr()) };
-        // SAFETY: and as many bytes behind it, which live as long as 'a.
-        unsafe { std::slice::from_raw_parts(body, len) }
+        self.parts().2
     }
 
     /// The bytes it takes in memory.
     #[inline]
     pub fn memory(self) -> usize {
-        let member = self.member();
-        slab::rounded(SCORE + varint::len(member.len()) + member.len())
+        let (form, _, member) = self.parts();
+        slab::rounded(varint::len(form.head(member.len())) + form.len() + member.len())
     }
 
     pub(super) fn handle(self) -> Handle {
         Handle(self.0)
     }
+}
 
-    /// Where it stands relative to a member and its score: scores first, then the members' bytes.
-    #[inline]
-    pub(super) fn order(self, rank: i64, member: &[u8]) -> Ordering {
-        rank_of(self.score()).cmp(&rank).then_with(|| self.member().cmp(member))
+impl Item for Handle {
+    fn bits(self) -> u64 {
+        self.0.as_ptr().expose_provenance() as u64
+    }
+
+    fn from_bits(bits: u64) -> Self {
+        Handle(
+            NonNull::new(std::ptr::with_exposed_provenance_mut(bits as usize)).expect("handles are not null"),
+        )
+    }
+
+    fn key(self) -> i64 {
+        // SAFETY: only trees of this module's sets ask, about elements in them, which live while the set is borrowed.
+        rank_of(unsafe { self.get() }.score())
     }
 }
 
