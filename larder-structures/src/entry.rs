@@ -9,6 +9,7 @@
 //!
 //! - *bytes*: a short string, in place;
 //! - *integer*: a canonical decimal, kept as 1, 2, 4 or 8 bytes;
+//! - *packed*: a small structure of bytes, in place, with a tag of the owner's of 3 bits;
 //! - *body*: anything larger, behind one pointer of the type `B`.
 //!
 //! Lengths are varints; the value length is the number of bytes the value takes here. The expiry is 48 bits of Unix
@@ -27,12 +28,16 @@ const KIND: u32 = 0b11;
 const KIND_BYTES: u32 = 0;
 const KIND_INTEGER: u32 = 1;
 const KIND_BODY: u32 = 2;
+const KIND_PACKED: u32 = 3;
 /// Six bytes of expiry.
 const EXPIRY_SHORT: u32 = 0b0100;
 /// Eight bytes of expiry.
 const EXPIRY_LONG: u32 = 0b1000;
 /// A mark of the owner's; see [`EntryRef::is_marked`].
 const MARK: u32 = 0b1_0000;
+/// The tag of a packed value.
+const TAG_SHIFT: u32 = 5;
+const TAG: u32 = 0b111 << TAG_SHIFT;
 const CLOCK_SHIFT: u32 = 8;
 /// The access clock has 24 bits.
 pub const CLOCK_MAX: u32 = (1 << 24) - 1;
@@ -43,6 +48,8 @@ pub enum Value<'a, B> {
     Bytes(&'a [u8]),
     /// A string that is a canonical decimal.
     Integer(i64),
+    /// A small structure of bytes, kept in place, with a tag below 8.
+    Packed(u8, &'a [u8]),
     /// Anything else.
     Body(B),
 }
@@ -53,6 +60,8 @@ pub enum ValueRef<'a, B: Body> {
     Bytes(&'a [u8]),
     /// A string that is a canonical decimal.
     Integer(i64),
+    /// A small structure of bytes, kept in place, with its tag.
+    Packed(u8, &'a [u8]),
     /// Anything else.
     Body(&'a B::Target),
 }
@@ -105,6 +114,7 @@ impl<B> Entry<B> {
                 let bytes = number.to_le_bytes();
                 Self::build(key, KIND_INTEGER, &bytes[..integer_len(number)], expires_at_ms, clock)
             }
+            Value::Packed(tag, bytes) => Self::build(key, packed_kind(tag), bytes, expires_at_ms, clock),
             Value::Body(body) => {
                 let body = ManuallyDrop::new(body);
                 // SAFETY: a body is exactly one pointer wide, and its bytes move into the entry, which owns it then.
@@ -171,20 +181,35 @@ impl<B> Entry<B> {
         Some(change(&mut guard.body))
     }
 
-    /// The entry with another value, its expiry and clock kept. In place where the bytes fit exactly.
+    /// The entry with another value, its expiry and clock kept. In place where the bytes need the same memory.
     #[must_use]
     pub fn with_value(mut self, value: Value<'_, B>) -> Entry<B> {
         let parts = self.as_ref().parts();
-        if let Value::Bytes(bytes) = value
-            && parts.head & KIND == KIND_BYTES
-            && parts.value_len == bytes.len()
-        {
-            // SAFETY: the entry is owned, so nobody reads the value; the lengths are equal, and `bytes` cannot
-            // be part of an entry that is owned here.
-            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), parts.value, bytes.len()) };
-            self.set_head(parts.head & !MARK);
-            return self;
+        let digits;
+        let (kind, bytes) = match value {
+            Value::Bytes(bytes) => (KIND_BYTES, bytes),
+            Value::Integer(number) => {
+                digits = number.to_le_bytes();
+                (KIND_INTEGER, &digits[..integer_len(number)])
+            }
+            Value::Packed(tag, bytes) => (packed_kind(tag), bytes),
+            Value::Body(_) => return self.rebuilt_with(value),
+        };
+        if parts.head & KIND == KIND_BODY || !parts.has_room_for(bytes.len()) {
+            return self.rebuilt_with(value);
         }
+        // SAFETY: the entry is owned, so nobody reads it, and `bytes` cannot be part of an entry that is owned here. The
+        // allocation has room for the new value behind the key, whose place stays, as the length's varint does not grow.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), parts.value, bytes.len()) };
+        // SAFETY: the varint of the key's length is followed by that of the value's, which is as wide as before.
+        let len_at = unsafe { self.memory.as_ptr().add(size_of::<u32>() + varint::len(parts.key_len)) };
+        // SAFETY: as above.
+        unsafe { varint::write(len_at, bytes.len()) };
+        self.set_head(parts.head & !(KIND | TAG | MARK) | kind);
+        self
+    }
+
+    fn rebuilt_with(self, value: Value<'_, B>) -> Entry<B> {
         let old = self.as_ref();
         Entry::new(old.key(), value, old.expires_at_ms(), old.clock())
     }
@@ -208,7 +233,7 @@ impl<B> Entry<B> {
         let new = unsafe {
             let key = std::slice::from_raw_parts(parts.key, parts.key_len);
             let value = std::slice::from_raw_parts(parts.value, parts.value_len);
-            Self::build(key, parts.head & KIND, value, expires_at_ms, parts.head >> CLOCK_SHIFT)
+            Self::build(key, parts.head & (KIND | TAG), value, expires_at_ms, parts.head >> CLOCK_SHIFT)
         };
         let mut new = new;
         new.set_head(new.head() | parts.head & MARK);
@@ -226,7 +251,7 @@ impl<B> Entry<B> {
         // SAFETY: as in `with_expiry`: the value's bytes move, and the old entry is freed without being dropped.
         let mut new = unsafe {
             let value = std::slice::from_raw_parts(parts.value, parts.value_len);
-            Self::build(key, parts.head & KIND, value, expires, parts.head >> CLOCK_SHIFT)
+            Self::build(key, parts.head & (KIND | TAG), value, expires, parts.head >> CLOCK_SHIFT)
         };
         new.set_head(new.head() | parts.head & MARK);
         // SAFETY: as above.
@@ -278,6 +303,12 @@ impl<B> Drop for Entry<B> {
 impl Parts {
     fn expiry_len(&self) -> usize {
         self.key as usize - self.expiry as usize
+    }
+
+    /// Whether a value of `len` bytes makes an entry of the same layout and the same memory.
+    fn has_room_for(&self, len: usize) -> bool {
+        varint::len(len) == varint::len(self.value_len)
+            && slab::rounded(self.size - self.value_len + len) == slab::rounded(self.size)
     }
 }
 
@@ -331,6 +362,7 @@ impl<'a, B> EntryRef<'a, B> {
         match parts.head & KIND {
             KIND_BYTES => ValueRef::Bytes(bytes),
             KIND_INTEGER => ValueRef::Integer(integer_from(bytes)),
+            KIND_PACKED => ValueRef::Packed(((parts.head & TAG) >> TAG_SHIFT) as u8, bytes),
             _ => {
                 let mut address = [0; size_of::<usize>()];
                 address.copy_from_slice(bytes);
@@ -449,6 +481,12 @@ unsafe impl<B> Element for Entry<B> {
     {
         element.expires_at_ms()
     }
+}
+
+/// The head's bits for a packed value with this tag.
+fn packed_kind(tag: u8) -> u32 {
+    debug_assert!(tag < 8, "a tag has three bits");
+    KIND_PACKED | u32::from(tag) << TAG_SHIFT & TAG
 }
 
 fn expiry_len(at_ms: u64) -> usize {

@@ -32,66 +32,61 @@ fn width_of(value: i64) -> usize {
     }
 }
 
-/// An intset in borrowed bytes. All reading is defined here; [`Intset`] forwards to it.
+/// The members of an intset in borrowed bytes, without the header. All reading is defined here; [`Intset`] forwards to it.
 #[derive(Clone, Copy, Debug)]
-pub struct IntsetRef<'a>(&'a [u8]);
+pub struct IntsetRef<'a> {
+    width: usize,
+    members: &'a [u8],
+}
+
+/// Checks width, length and order.
+fn validate(bytes: &[u8]) -> Result<(), Corrupt> {
+    let header = bytes.first_chunk::<HEADER>().ok_or(Corrupt("intset shorter than its header"))?;
+    let [w0, w1, w2, w3, n0, n1, n2, n3] = *header;
+    let width = u32::from_le_bytes([w0, w1, w2, w3]);
+    if !matches!(width, 2 | 4 | 8) {
+        return Err(Corrupt("intset of unknown width"));
+    }
+    let count = u64::from(u32::from_le_bytes([n0, n1, n2, n3]));
+    if (bytes.len() - HEADER) as u64 != count * u64::from(width) {
+        return Err(Corrupt("intset length differs from its header"));
+    }
+    let view = IntsetRef::trusted(width as usize, &bytes[HEADER..]);
+    if !view.iter().is_sorted_by(|a, b| a < b) {
+        return Err(Corrupt("intset members do not ascend"));
+    }
+    Ok(())
+}
 
 impl<'a> IntsetRef<'a> {
-    /// A view of bytes nobody has vouched for, checked in O(members).
-    ///
-    /// # Errors
-    /// [`Corrupt`] when width or length is wrong, or the members do not ascend.
-    pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, Corrupt> {
-        let header = bytes.first_chunk::<HEADER>().ok_or(Corrupt("intset shorter than its header"))?;
-        let [w0, w1, w2, w3, n0, n1, n2, n3] = *header;
-        let width = u32::from_le_bytes([w0, w1, w2, w3]);
-        if !matches!(width, 2 | 4 | 8) {
-            return Err(Corrupt("intset of unknown width"));
-        }
-        let count = u64::from(u32::from_le_bytes([n0, n1, n2, n3]));
-        if (bytes.len() - HEADER) as u64 != count * u64::from(width) {
-            return Err(Corrupt("intset length differs from its header"));
-        }
-        let view = Self(bytes);
-        if !view.iter().is_sorted_by(|a, b| a < b) {
-            return Err(Corrupt("intset members do not ascend"));
-        }
-        Ok(view)
+    /// A view of bytes known to be an intset's members of `width` bytes each, because they were validated or written here.
+    /// On other bytes the answers are arbitrary, but nothing panics.
+    #[inline]
+    pub fn trusted(width: usize, members: &'a [u8]) -> Self {
+        Self { width: if matches!(width, 2 | 4) { width } else { 8 }, members }
     }
 
-    /// A view of bytes known to be an intset, because they were validated or written here. On other bytes the answers are
-    /// arbitrary, but nothing panics.
+    /// The members as they are stored.
     #[inline]
-    pub fn trusted(bytes: &'a [u8]) -> Self {
-        Self(bytes)
+    pub fn members(&self) -> &'a [u8] {
+        self.members
     }
 
-    /// The serialized form.
-    #[inline]
-    pub fn as_bytes(&self) -> &'a [u8] {
-        self.0
-    }
-
-    /// Size of the serialized form in bytes.
-    #[inline]
-    pub fn byte_len(&self) -> usize {
-        self.0.len()
+    /// The serialized form: header and members.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        Intset::copied(*self, Vec::new()).into_bytes()
     }
 
     /// Bytes per member.
     #[inline]
-    fn width(&self) -> usize {
-        match self.0.first() {
-            Some(2) => 2,
-            Some(4) => 4,
-            _ => 8,
-        }
+    pub fn width(&self) -> usize {
+        self.width
     }
 
     /// Number of members.
     #[inline]
     pub fn len(&self) -> usize {
-        self.0.len().saturating_sub(HEADER) / self.width()
+        self.members.len() / self.width
     }
 
     /// Whether there is no member.
@@ -103,9 +98,8 @@ impl<'a> IntsetRef<'a> {
     /// The member at place `index` in ascending order.
     #[inline]
     pub fn get(&self, index: usize) -> Option<i64> {
-        let width = self.width();
-        let at = index.checked_mul(width)?.checked_add(HEADER)?;
-        let bytes = self.0.get(at..at.checked_add(width)?)?;
+        let at = index.checked_mul(self.width)?;
+        let bytes = self.members.get(at..at.checked_add(self.width)?)?;
         match *bytes {
             [a, b] => Some(i64::from(i16::from_le_bytes([a, b]))),
             [a, b, c, d] => Some(i64::from(i32::from_le_bytes([a, b, c, d]))),
@@ -179,14 +173,24 @@ impl Intset {
     /// # Errors
     /// [`Corrupt`] when width or length is wrong, or the members do not ascend.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, Corrupt> {
-        IntsetRef::from_bytes(&bytes)?;
+        validate(&bytes)?;
         Ok(Self(bytes))
     }
 
     /// A view for reading in place.
     #[inline]
     pub fn view(&self) -> IntsetRef<'_> {
-        IntsetRef::trusted(&self.0)
+        IntsetRef::trusted(usize::from(self.0[0]), &self.0[HEADER..])
+    }
+
+    /// An intset of the same members as `view`, in memory that is taken from `buf`.
+    pub fn copied(view: IntsetRef<'_>, mut buf: Vec<u8>) -> Self {
+        let count = view.len() as u32;
+        buf.clear();
+        buf.extend_from_slice(&(view.width as u32).to_le_bytes());
+        buf.extend_from_slice(&count.to_le_bytes());
+        buf.extend_from_slice(view.members);
+        Self(buf)
     }
 
     /// The serialized form.
@@ -308,6 +312,6 @@ impl Intset {
 
     /// Panics unless the bytes are a valid intset. For tests.
     pub fn check_invariants(&self) {
-        IntsetRef::from_bytes(&self.0).expect("own bytes are a valid intset");
+        validate(&self.0).expect("own bytes are a valid intset");
     }
 }

@@ -49,6 +49,18 @@ pub fn entry_bytes<'v>(value: impl Into<Element<'v>>) -> usize {
     Entry::new(value.into()).size()
 }
 
+/// The serialized form of `count` entries, in place of what `buf` holds.
+fn serialized(entries: &[u8], count: usize, mut buf: Vec<u8>) -> Vec<u8> {
+    let total = EMPTY_BYTES + entries.len();
+    buf.clear();
+    buf.reserve_exact(total);
+    buf.extend_from_slice(&(total as u32).to_le_bytes());
+    buf.extend_from_slice(&u16::try_from(count).unwrap_or(COUNT_UNKNOWN).to_le_bytes());
+    buf.extend_from_slice(entries);
+    buf.push(END);
+    buf
+}
+
 /// An owned listpack. Reading methods are those of [`ListpackRef`]; see there for positions.
 #[derive(Debug)]
 pub struct Listpack {
@@ -103,10 +115,22 @@ impl Listpack {
         Ok(Self { buf: bytes, start: 0, count })
     }
 
+    /// A listpack of the same entries as `view`, in memory that is taken from `buf`.
+    pub fn copied(view: ListpackRef<'_>, buf: Vec<u8>) -> Self {
+        let count = view.len();
+        Self { buf: serialized(view.entries(), count, buf), start: 0, count: count as u32 }
+    }
+
+    /// Gives up the listpack for its memory, to be used for another.
+    pub fn into_memory(self) -> Vec<u8> {
+        self.buf
+    }
+
     /// A view for reading in place.
     #[inline]
     pub fn view(&self) -> ListpackRef<'_> {
-        ListpackRef::trusted(self.as_bytes())
+        let from = self.start as usize + HEADER;
+        ListpackRef::counted(&self.buf[from..self.buf.len() - 1], self.count)
     }
 
     /// The serialized form.
@@ -232,7 +256,7 @@ impl Listpack {
 
     /// Puts `value` before all others.
     pub fn push_front<'v>(&mut self, value: impl Into<Element<'v>>) {
-        self.put(HEADER, 0, value.into());
+        self.put(0, 0, value.into());
     }
 
     /// Puts `value` before the element at `at`; the new one is then at `at`.
@@ -284,8 +308,8 @@ impl Listpack {
 
     /// Removes every element for which `keep` says no, in one pass over the bytes, and returns how many.
     pub fn retain(&mut self, mut keep: impl FnMut(Element<'_>) -> bool) -> usize {
-        let base = self.start as usize;
-        let (mut read, mut write, mut removed) = (HEADER, HEADER, 0);
+        let base = self.start as usize + HEADER;
+        let (mut read, mut write, mut removed) = (0, 0, 0);
         while let Some(element) = self.at(read) {
             let kept = keep(element);
             let size = self.size_at(read);
@@ -307,7 +331,7 @@ impl Listpack {
     /// Moves the element at `at` and all behind it into a listpack of their own, which has no slack.
     pub fn split_off(&mut self, at: usize) -> Self {
         let count = self.view().count_from(at);
-        let tail = &self.as_bytes()[at..self.end()];
+        let tail = &self.view().entries()[at..];
         let len = tail.len();
         let mut other = Self::with_capacity(EMPTY_BYTES + len);
         other.extend_raw(tail, count);
@@ -317,8 +341,7 @@ impl Listpack {
 
     /// Appends all elements of `other` as they are encoded there.
     pub fn append(&mut self, other: &Self) {
-        let view = other.view();
-        self.extend_raw(&view.as_bytes()[HEADER..view.end()], other.len());
+        self.extend_raw(other.view().entries(), other.len());
     }
 
     /// Appends `count` entries in serialized form.
@@ -367,7 +390,8 @@ impl Listpack {
     /// Resizes the `old` bytes at `at` to `new` bytes and returns them, to be overwritten. At the front the header moves,
     /// elsewhere everything behind. The header is stale until [`Listpack::write_header`].
     fn open(&mut self, at: usize, old: usize, new: usize) -> &mut [u8] {
-        let at_front = at == HEADER && self.count > 0;
+        let at_front = at == 0 && self.count > 0;
+        let at = HEADER + at;
         if new > old {
             let more = new - old;
             let total = self.byte_len() + more;

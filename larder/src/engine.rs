@@ -353,7 +353,7 @@ impl Garbage {
         match self {
             Garbage::Entry(entry) => match entry.as_ref().value() {
                 ValueRef::Body(body) => body.is_large(),
-                ValueRef::Bytes(_) | ValueRef::Integer(_) => false,
+                ValueRef::Bytes(_) | ValueRef::Integer(_) | ValueRef::Packed(..) => false,
             },
             Garbage::Table(table) => table.len() > crate::types::LARGE_ELEMENTS,
         }

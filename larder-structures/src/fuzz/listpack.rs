@@ -63,6 +63,10 @@ fn operations(tape: &mut Tape<'_>) {
         step(tape, &mut pack, &mut model);
         pack.check_invariants();
         assert!(pack.iter().map(|e| e.to_vec()).eq(model.iter().cloned()));
+        let entries = ListpackRef::trusted(pack.view().entries());
+        assert_eq!(entries.len(), model.len());
+        assert_eq!(Listpack::copied(entries, vec![1; 3]), pack);
+        assert_eq!(entries.to_bytes(), pack.as_bytes());
     }
     assert_eq!(Listpack::from_bytes(pack.clone().into_bytes()).as_ref(), Ok(&pack));
     assert_eq!(pack.clone().into_bytes(), pack.into_bytes());

@@ -124,55 +124,52 @@ impl<'a> Needle<'a> {
     }
 }
 
-/// A listpack in borrowed bytes. All reading is defined here; [`super::Listpack`] forwards to it.
+/// The entries of a listpack in borrowed bytes, without header and end mark. All reading is defined here;
+/// [`super::Listpack`] forwards to it.
 ///
-/// A *position* is the offset of an entry from the start of the bytes. Positions are only meaningful for the bytes they
-/// were obtained from; with any other number the answer is arbitrary, but no read leaves the slice and nothing panics.
+/// A *position* is the offset of an entry from the first one. Positions are only meaningful for the bytes they were
+/// obtained from; with any other number the answer is arbitrary, but no read leaves the slice and nothing panics.
 #[derive(Clone, Copy, Debug)]
-pub struct ListpackRef<'a>(&'a [u8]);
+pub struct ListpackRef<'a> {
+    entries: &'a [u8],
+    /// Number of elements, where the owner knows it.
+    count: Option<u32>,
+}
 
 impl<'a> ListpackRef<'a> {
-    /// A view of bytes nobody has vouched for: every entry is checked first, in O(bytes).
-    ///
-    /// # Errors
-    /// [`Corrupt`] when size, count, end mark, any head or any backlen is wrong.
-    pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, Corrupt> {
-        validate(bytes).map(|_| Self(bytes))
-    }
-
-    /// A view of bytes known to be a listpack, because they were validated or written here. On other bytes reads give
-    /// arbitrary elements, but end and do not panic.
+    /// A view of bytes known to be a listpack's entries, because they were validated or written here. On other bytes reads
+    /// give arbitrary elements, but end and do not panic.
     #[inline]
-    pub fn trusted(bytes: &'a [u8]) -> Self {
-        Self(bytes)
+    pub fn trusted(entries: &'a [u8]) -> Self {
+        Self { entries, count: None }
     }
 
-    /// The whole serialized form.
+    /// [`ListpackRef::trusted`] for an owner that knows the number of elements.
     #[inline]
-    pub fn as_bytes(&self) -> &'a [u8] {
-        self.0
+    pub(super) fn counted(entries: &'a [u8], count: u32) -> Self {
+        Self { entries, count: Some(count) }
     }
 
-    /// Size of the serialized form in bytes.
+    /// The entries as they are encoded.
     #[inline]
-    pub fn byte_len(&self) -> usize {
-        self.0.len()
+    pub fn entries(&self) -> &'a [u8] {
+        self.entries
     }
 
-    /// Number of elements. O(1), except for more than 65,534 elements, which the header cannot count: then O(bytes).
+    /// The serialized form: header, entries and end mark.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        super::serialized(self.entries, self.len(), Vec::new())
+    }
+
+    /// Number of elements. O(1) for the view of a [`super::Listpack`], otherwise O(bytes).
     pub fn len(&self) -> usize {
-        match self.0.get(4..HEADER) {
-            Some(&[low, high]) if u16::from_le_bytes([low, high]) != COUNT_UNKNOWN => {
-                usize::from(u16::from_le_bytes([low, high]))
-            }
-            _ => self.count_from(HEADER),
-        }
+        self.count.map_or_else(|| self.count_from(0), |count| count as usize)
     }
 
     /// Whether there is no element.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.byte_len() <= HEADER + 1
+        self.entries.is_empty()
     }
 
     /// Number of elements from the position `at` to the end.
@@ -189,20 +186,20 @@ impl<'a> ListpackRef<'a> {
     /// Bytes of the entry at `at` with its backlen; `None` at the end mark.
     #[inline]
     pub(super) fn entry_size(&self, at: usize) -> Option<usize> {
-        let (_, len) = decode(self.0.get(at..)?)?;
+        let (_, len) = decode(self.entries.get(at..)?)?;
         Some(len + backlen_width(len))
     }
 
     /// The position behind the last element, where insertion appends.
     #[inline]
     pub fn end(&self) -> usize {
-        self.0.len().saturating_sub(1)
+        self.entries.len()
     }
 
     /// The position of the first element.
     #[inline]
     pub fn first(&self) -> Option<usize> {
-        (HEADER < self.end()).then_some(HEADER)
+        (!self.is_empty()).then_some(0)
     }
 
     /// The position of the last element.
@@ -221,17 +218,17 @@ impl<'a> ListpackRef<'a> {
     /// The position before `at`.
     #[inline]
     pub fn prev(&self, at: usize) -> Option<usize> {
-        if at <= HEADER {
+        if at == 0 {
             return None;
         }
-        let (len, width) = read_backlen(self.0, at)?;
-        at.checked_sub(len + width).filter(|&prev| prev >= HEADER && prev < at)
+        let (len, width) = read_backlen(self.entries, at)?;
+        at.checked_sub(len + width).filter(|&prev| prev < at)
     }
 
     /// The element at position `at`, or `None` when no entry starts there.
     #[inline]
     pub fn at(&self, at: usize) -> Option<Element<'a>> {
-        decode(self.0.get(at..)?).map(|(element, _)| element)
+        decode(self.entries.get(at..)?).map(|(element, _)| element)
     }
 
     /// The position of element `index`, counted from 0, or from -1 at the end. Walks from the nearer end.
@@ -266,7 +263,7 @@ impl<'a> ListpackRef<'a> {
     /// All elements in order; double-ended.
     #[inline]
     pub fn iter(&self) -> Iter<'a> {
-        Iter { view: *self, front: HEADER, back: self.end() }
+        Iter { view: *self, front: 0, back: self.end() }
     }
 
     /// The elements from the position `at` on.
@@ -278,13 +275,13 @@ impl<'a> ListpackRef<'a> {
     /// The elements before the position `at`.
     #[inline]
     pub fn iter_to(&self, at: usize) -> Iter<'a> {
-        Iter { view: *self, front: HEADER, back: at.min(self.end()) }
+        Iter { view: *self, front: 0, back: at.min(self.end()) }
     }
 
     /// The position of the first element equal to `value`, leaving out `skip` elements between two that are compared
     /// (1 to look only at the fields of a hash kept as field, value, field, value).
     pub fn find(&self, value: &[u8], skip: usize) -> Option<usize> {
-        self.find_from(HEADER, value, skip)
+        self.find_from(0, value, skip)
     }
 
     /// [`ListpackRef::find`] beginning at the position `at`.
@@ -292,7 +289,7 @@ impl<'a> ListpackRef<'a> {
         let needle = Needle::new(value);
         let mut at = at;
         let mut left_out = 0;
-        while let Some((element, len)) = self.0.get(at..).and_then(decode) {
+        while let Some((element, len)) = self.entries.get(at..).and_then(decode) {
             if left_out == 0 {
                 if needle.matches(element) {
                     return Some(at);
@@ -334,7 +331,7 @@ impl<'a> Iterator for Iter<'a> {
         if self.front >= self.back {
             return None;
         }
-        let (element, len) = decode(&self.view.0[self.front..])?;
+        let (element, len) = decode(&self.view.entries[self.front..])?;
         self.front += len + backlen_width(len);
         Some(element)
     }

@@ -118,7 +118,7 @@ fn hsetnx(ctx: &mut WriteCtx<'_, '_>, mut args: Args<'_>, reply: &mut ReplyWrite
     let (key, field, value) = (args.key()?, args.bytes()?, args.bytes()?);
     let limits = limits(ctx.config());
     let mut hash = ctx.open_or(key, event("hset"), Hash::new)?;
-    let is_new = !hash.contains(field);
+    let is_new = !hash.view().contains(field);
     if is_new {
         hash.set(field, value, limits);
         hash.changed(1);
@@ -347,7 +347,7 @@ fn hincrby(ctx: &mut WriteCtx<'_, '_>, mut args: Args<'_>, reply: &mut ReplyWrit
     let increment = args.int()?;
     let limits = limits(ctx.config());
     let mut hash = ctx.open_or(key, event("hincrby"), Hash::new)?;
-    let before = match hash.get(field) {
+    let before = match hash.view().get(field) {
         Some(value) => value.integer().ok_or(Fault::row("ERR", "hash value is not an integer"))?,
         None => 0,
     };
@@ -379,7 +379,7 @@ fn hincrbyfloat(ctx: &mut WriteCtx<'_, '_>, mut args: Args<'_>, reply: &mut Repl
     }
     let limits = limits(ctx.config());
     let mut hash = ctx.open_or(key, event("hincrbyfloat"), Hash::new)?;
-    let before = match hash.get(field) {
+    let before = match hash.view().get(field) {
         Some(StringRef::Integer(number)) => LongDouble::from(number),
         Some(StringRef::Bytes(text)) => {
             LongDouble::parse(text).ok_or(Fault::row("ERR", "hash value is not a float"))?

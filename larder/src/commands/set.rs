@@ -9,8 +9,8 @@ use crate::config::Config;
 use crate::effects::{Class, Event};
 use crate::fault::{Fault, Outcome};
 use crate::keyspace::{ReadCtx, WriteCtx};
-use crate::types::Set;
 use crate::types::set::Limits;
+use crate::types::{Set, SetRef};
 use larder_resp::ReplyWriter;
 use std::sync::atomic::Ordering;
 
@@ -160,7 +160,7 @@ fn smembers(ctx: &ReadCtx<'_>, mut args: Args<'_>, reply: &mut ReplyWriter<'_>) 
     Ok(())
 }
 
-fn reply_all(reply: &mut ReplyWriter<'_>, set: &Set) {
+fn reply_all(reply: &mut ReplyWriter<'_>, set: SetRef<'_>) {
     reply.set(set.len());
     set.iter().for_each(|member| member.reply(reply));
 }
@@ -214,7 +214,7 @@ fn pop_many(ctx: &mut WriteCtx<'_, '_>, key: &[u8], count: usize, reply: &mut Re
     };
     if count >= set.len() {
         // All of them: the set goes as a whole, to be freed where it holds nobody up. The deletion is one of the changes.
-        reply_all(reply, &set);
+        reply_all(reply, set.view());
         let others = set.len() as u64 - 1;
         set.changed(others);
         drop(set);

@@ -93,6 +93,8 @@ pub(crate) struct Effects {
     pub(crate) is_heard: bool,
     /// To be freed after the locks are gone.
     pub(crate) garbage: Vec<Garbage>,
+    /// Memory in which packed collections are changed, one after the other.
+    pub(crate) scratch: Vec<u8>,
     /// Keys that expired.
     pub(crate) expired: u64,
     /// Keys that were evicted.

@@ -9,7 +9,7 @@ use super::view::{Found, View, shared_of};
 use crate::engine::Engine;
 use crate::fault::Fault;
 use crate::types::string::StringRef;
-use crate::types::{Body, Collection};
+use crate::types::{Body, Collection, Packed};
 use larder_structures::entry::{EntryRef, ValueRef};
 use larder_structures::hash;
 use larder_structures::sync::{Hold, Pin, Pinned, Shared};
@@ -36,6 +36,7 @@ pub(crate) enum PinnedValue {
     Body(Pin<Body>),
     Bytes(Box<[u8]>),
     Integer(i64),
+    Packed(u8, Box<[u8]>),
 }
 
 /// What lookups caused, to be done when the handler is through.
@@ -106,6 +107,7 @@ impl<'a> ReadCtx<'a> {
                 let pinned = keys.iter().find(|pinned| *pinned.key == *key)?;
                 let view = match pinned.value.as_ref()? {
                     PinnedValue::Body(body) => View::of_body(body),
+                    PinnedValue::Packed(tag, bytes) => View::Body(Packed::new(*tag, bytes).into()),
                     PinnedValue::Bytes(bytes) => View::String(StringRef::Bytes(bytes)),
                     PinnedValue::Integer(number) => View::String(StringRef::Integer(*number)),
                 };
@@ -129,8 +131,8 @@ impl<'a> ReadCtx<'a> {
     /// # Errors
     /// [`Fault::WRONG_TYPE`] if it is something else.
     #[inline]
-    pub fn collection<T: Collection>(&self, key: &[u8]) -> Result<Option<&T>, Fault> {
-        self.find(key).map(|found| found.view.collection()).transpose()
+    pub fn collection<T: Collection>(&self, key: &[u8]) -> Result<Option<T::Ref<'_>>, Fault> {
+        self.find(key).map(|found| found.view.collection::<T>()).transpose()
     }
 
     /// How many elements the collection under `key` has, whatever its type; for estimates of work.
@@ -174,6 +176,7 @@ impl PinnedKey {
             None => None,
             Some(ValueRef::Bytes(bytes)) => Some(PinnedValue::Bytes(bytes.into())),
             Some(ValueRef::Integer(number)) => Some(PinnedValue::Integer(number)),
+            Some(ValueRef::Packed(tag, bytes)) => Some(PinnedValue::Packed(tag, bytes.into())),
             Some(ValueRef::Body(body)) => Some(PinnedValue::Body(body.pin(&ctx.engine.unpinned)?)),
         };
         if let (Some(entry), Some(clock)) = (entry, ctx.clock) {
@@ -196,6 +199,9 @@ impl PinnedKey {
             (None, None) => true,
             (Some(PinnedValue::Body(pin)), Some(ValueRef::Body(body))) => pin.is_of(body),
             (Some(PinnedValue::Bytes(old)), Some(ValueRef::Bytes(new))) => **old == *new,
+            (Some(PinnedValue::Packed(old_tag, old)), Some(ValueRef::Packed(tag, new))) => {
+                *old_tag == tag && **old == *new
+            }
             (Some(PinnedValue::Integer(old)), Some(ValueRef::Integer(new))) => *old == new,
             _ => false,
         }

@@ -3,7 +3,7 @@
 use super::shard::StoredEntry;
 use crate::fault::Fault;
 use crate::types::string::StringRef;
-use crate::types::{Body, Collection, Type};
+use crate::types::{Body, BodyRef, Collection, Packed, Type};
 use larder_structures::entry::{EntryRef, ValueRef};
 use larder_structures::sync::{Pinned, Shared};
 use larder_structures::table::Element;
@@ -14,7 +14,7 @@ pub enum View<'a> {
     /// A string, wherever it is kept.
     String(StringRef<'a>),
     /// A collection.
-    Body(&'a Body),
+    Body(BodyRef<'a>),
 }
 
 /// A key that is there.
@@ -37,6 +37,7 @@ impl<'a> Found<'a> {
         let (view, body_memory) = match entry.value() {
             ValueRef::Bytes(bytes) => (View::String(StringRef::Bytes(bytes)), 0),
             ValueRef::Integer(number) => (View::String(StringRef::Integer(number)), 0),
+            ValueRef::Packed(tag, bytes) => (View::Body(Packed::new(tag, bytes).into()), 0),
             ValueRef::Body(shared) => (View::of_body(shared), shared.memory()),
         };
         Found {
@@ -59,9 +60,9 @@ impl<'a> Found<'a> {
 
 impl<'a> View<'a> {
     pub(super) fn of_body(body: &'a Body) -> View<'a> {
-        match body {
-            Body::Bytes(bytes) => View::String(StringRef::Bytes(bytes)),
-            other => View::Body(other),
+        match body.seen() {
+            Ok(collection) => View::Body(collection),
+            Err(bytes) => View::String(StringRef::Bytes(bytes)),
         }
     }
 
@@ -82,9 +83,9 @@ impl<'a> View<'a> {
     /// # Errors
     /// [`Fault::WRONG_TYPE`] if it is something else.
     #[inline]
-    pub fn collection<T: Collection>(self) -> Result<&'a T, Fault> {
+    pub fn collection<T: Collection>(self) -> Result<T::Ref<'a>, Fault> {
         match self {
-            View::Body(body) => T::of(body).ok_or(Fault::WRONG_TYPE),
+            View::Body(body) => T::seen(body).ok_or(Fault::WRONG_TYPE),
             View::String(_) => Err(Fault::WRONG_TYPE),
         }
     }
@@ -94,6 +95,6 @@ impl<'a> View<'a> {
 pub(super) fn shared_of(entry: <StoredEntry as Element>::Ref<'_>) -> Option<&Shared<Body>> {
     match entry.value() {
         ValueRef::Body(shared) => Some(shared),
-        ValueRef::Bytes(_) | ValueRef::Integer(_) => None,
+        ValueRef::Bytes(_) | ValueRef::Integer(_) | ValueRef::Packed(..) => None,
     }
 }

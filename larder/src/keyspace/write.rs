@@ -13,8 +13,8 @@ use crate::engine::Engine;
 use crate::fault::Fault;
 use crate::persist::convert::Stored;
 use crate::types::string::{EMBEDDED_MAX, StringRef};
-use crate::types::{Body, Collection};
-use larder_structures::entry::{CLOCK_MAX, Entry, Value};
+use crate::types::{Body, Collection, Packed};
+use larder_structures::entry::{CLOCK_MAX, Entry, Value, ValueRef};
 use larder_structures::sync::{Hold, Pinned};
 use larder_structures::table::Slot;
 use larder_structures::{decimal, hash};
@@ -107,8 +107,8 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
     ///
     /// # Errors
     /// [`Fault::WRONG_TYPE`] if it is something else.
-    pub fn collection<T: Collection>(&mut self, key: &[u8]) -> Result<Option<&T>, Fault> {
-        self.find(key).map(|found| found.view.collection()).transpose()
+    pub fn collection<T: Collection>(&mut self, key: &[u8]) -> Result<Option<T::Ref<'_>>, Fault> {
+        self.find(key).map(|found| found.view.collection::<T>()).transpose()
     }
 
     /// Whether the key is there.
@@ -193,7 +193,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
 
     /// Sets a collection, or a long string, whatever the key held.
     pub fn set_body(&mut self, key: &[u8], body: Body, expiry: Expiry, event: Event) {
-        self.set_value(key, Value::Body(Pinned::new(body)), expiry, event);
+        with_stored(body, |value| self.set_value(key, value, expiry, event));
     }
 
     /// Sets a value that comes from a snapshot or from RESTORE, whatever the key held.
@@ -314,10 +314,9 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
         key: &'g [u8],
         event: Event,
     ) -> Result<Option<Guard<'g, T>>, Fault> {
-        if self.collection::<T>(key)?.is_none() {
-            return Ok(None);
-        }
-        self.guard(key, event).map(Some)
+        let hash = hash::of(key);
+        self.expire_if_due(hash, key);
+        self.guard(hash, key, event)
     }
 
     /// Opens the collection of type `T` under `key` for changing, or a new one that `make` makes. Should nothing be
@@ -331,30 +330,42 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
         event: Event,
         make: impl FnOnce() -> T,
     ) -> Result<Guard<'g, T>, Fault> {
-        if self.collection::<T>(key)?.is_none() {
+        let hash = hash::of(key);
+        self.expire_if_due(hash, key);
+        let index = self.shard_of(hash);
+        let (keys, _, mut ledger) = self.hold.shard_mut(index).parts(self.physical);
+        if keys.get_hashed(hash, key).is_none() {
             let clock = self.engine.config.eviction.fresh(self.clock);
-            let hash = hash::of(key);
-            let index = self.shard_of(hash);
-            let (keys, _, mut ledger) = self.hold.shard_mut(index).parts(self.physical);
-            let body = make().into_body();
-            let body_memory = body.memory();
-            let entry = Entry::new(key, Value::Body(Pinned::new(body)), None, clock);
-            let memory = entry.as_ref().memory() + body_memory;
+            let entry = with_stored(make().into_body(), |value| Entry::new(key, value, None, clock));
+            self.engine.account(&mut ledger, Found::new(entry.as_ref()).memory as i64);
             keys.insert_hashed(hash, entry);
-            self.engine.account(&mut ledger, memory as i64);
         }
-        self.guard(key, event)
+        self.guard(hash, key, event)?.ok_or(Fault::NO_SUCH_KEY)
     }
 
-    fn guard<'g, T: Collection>(&'g mut self, key: &'g [u8], event: Event) -> Result<Guard<'g, T>, Fault> {
-        let hash = hash::of(key);
+    fn guard<'g, T: Collection>(
+        &'g mut self,
+        hash: u64,
+        key: &'g [u8],
+        event: Event,
+    ) -> Result<Option<Guard<'g, T>>, Fault> {
         let index = self.shard_of(hash);
         let (keys, watchers, ledger) = self.hold.shard_mut(index).parts(self.physical);
-        let mut slot = keys.slot(hash, key).ok_or(Fault::NO_SUCH_KEY)?;
-        let before = slot.body_mut().and_then(|body| T::of_mut(body)).ok_or(Fault::WRONG_TYPE)?.memory();
-        Ok(Guard {
+        let Some(mut slot) = keys.slot(hash, key) else { return Ok(None) };
+        let entry = slot.get();
+        entry.set_clock(self.engine.config.eviction.touched(entry.clock(), self.clock));
+        let before = Found::new(entry).memory;
+        let taken_out = if let ValueRef::Packed(tag, bytes) = entry.value() {
+            let buf = std::mem::take(&mut self.effects.scratch);
+            Some(T::unpacked(Packed::new(tag, bytes), buf).ok_or(Fault::WRONG_TYPE)?)
+        } else {
+            slot.body_mut().and_then(|body| T::of_mut(body)).ok_or(Fault::WRONG_TYPE)?;
+            None
+        };
+        Ok(Some(Guard {
             engine: self.engine,
             slot: Some(slot),
+            taken_out,
             watchers,
             ledger,
             effects: self.effects,
@@ -364,8 +375,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
             before,
             changes: 0,
             is_touched: false,
-            _collection: std::marker::PhantomData,
-        })
+        }))
     }
 
     /// Deletes a key. Returns whether it was there; an expired one is not.
@@ -464,7 +474,17 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
     }
 }
 
+/// Does something with a body as it is stored: packed into its entry where it is small, behind a pointer otherwise.
+fn with_stored<R>(body: Body, work: impl FnOnce(Value<'_, Pinned<Body>>) -> R) -> R {
+    match body.packed().map(Packed::parts) {
+        Some((tag, bytes)) => work(Value::Packed(tag, bytes)),
+        None => work(Value::Body(Pinned::new(body))),
+    }
+}
+
 /// A collection opened for changing.
+///
+/// One that is packed into its entry is taken out, into memory that guards use in turn, and put back in the end.
 ///
 /// The handler says with [`Guard::changed`] how many changes it made; none means that nothing happened. When the
 /// guard is dropped the change takes effect: memory is accounted, watchers and listeners hear of it, and a collection
@@ -472,6 +492,8 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
 pub struct Guard<'g, T: Collection> {
     engine: &'g Engine,
     slot: Option<Slot<'g, StoredEntry>>,
+    /// The collection, if its entry has it packed.
+    taken_out: Option<T>,
     watchers: &'g mut Watchers,
     ledger: Ledger<'g>,
     effects: &'g mut Effects,
@@ -481,7 +503,6 @@ pub struct Guard<'g, T: Collection> {
     before: usize,
     changes: u64,
     is_touched: bool,
-    _collection: std::marker::PhantomData<T>,
 }
 
 impl<T: Collection> Guard<'_, T> {
@@ -505,6 +526,9 @@ impl<T: Collection> Deref for Guard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
+        if let Some(taken_out) = &self.taken_out {
+            return taken_out;
+        }
         let slot = self.slot.as_ref().expect("the slot is there until the guard is dropped");
         let body = shared_of(slot.get()).expect("the guard was opened on a body");
         T::of(body).expect("the guard was opened on a body of this type")
@@ -513,29 +537,44 @@ impl<T: Collection> Deref for Guard<'_, T> {
 
 impl<T: Collection> DerefMut for Guard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
+        if let Some(taken_out) = &mut self.taken_out {
+            return taken_out;
+        }
         let slot = self.slot.as_mut().expect("the slot is there until the guard is dropped");
         let body = slot.body_mut().expect("the guard was opened on a body that nobody pins");
         T::of_mut(body).expect("the guard was opened on a body of this type")
     }
 }
 
+/// Puts a collection that was taken out back into its slot, and returns memory for the next one.
+fn put_back<T: Collection>(slot: &mut Slot<'_, StoredEntry>, collection: T) -> Vec<u8> {
+    let Some((tag, bytes)) = collection.packed().map(Packed::parts) else {
+        let body = Pinned::new(collection.into_body());
+        slot.modify(|entry| (entry.with_value(Value::Body(body)), ()));
+        return Vec::new();
+    };
+    slot.modify(|entry| (entry.with_value(Value::Packed(tag, bytes)), ()));
+    collection.into_memory()
+}
+
 impl<T: Collection> Drop for Guard<'_, T> {
     fn drop(&mut self) {
-        let after = self.memory();
         let is_empty = self.is_empty();
-        self.engine.account(&mut self.ledger, after as i64 - self.before as i64);
+        let Some(mut slot) = self.slot.take() else { return };
         let is_touched = self.changes > 0 || self.is_touched;
         if is_touched {
             self.effects.touched(self.watchers, self.db, self.key, self.event, self.changes);
         }
         if !is_empty {
+            if let Some(collection) = self.taken_out.take() {
+                self.effects.scratch = put_back(&mut slot, collection);
+            }
+            let after = Found::new(slot.get()).memory;
+            self.engine.account(&mut self.ledger, after as i64 - self.before as i64);
             return;
         }
-        let Some(slot) = self.slot.take() else { return };
-        let entry = slot.take();
-        let memory = Found::new(entry.as_ref()).memory;
-        self.engine.account(&mut self.ledger, -(memory as i64));
-        self.effects.garbage.push(Garbage::Entry(entry));
+        self.engine.account(&mut self.ledger, -(self.before as i64));
+        self.effects.garbage.push(Garbage::Entry(slot.take()));
         if is_touched {
             self.effects.touched(self.watchers, self.db, self.key, Event::DEL, 0);
         }

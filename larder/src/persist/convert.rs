@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::keyspace::View;
 use crate::types::list::End;
 use crate::types::string::{Digits, StringRef};
-use crate::types::{Body, Hash, List, Set, Zset};
+use crate::types::{Body, BodyRef, Hash, List, Packed, Set, Zset};
 use larder_structures::corrupt::Corrupt;
 use larder_structures::entry::ValueRef;
 use larder_structures::intset::Intset;
@@ -31,7 +31,11 @@ pub(super) fn write<W: Write>(value: ValueRef<'_, Pinned<Body>>, to: ValueWriter
     match value {
         ValueRef::Bytes(bytes) => to.string(bytes),
         ValueRef::Integer(number) => to.string(StringRef::Integer(number).bytes(&mut Digits::new())),
-        ValueRef::Body(body) => write_body(body, to),
+        ValueRef::Packed(tag, bytes) => write_body(Packed::new(tag, bytes).into(), to),
+        ValueRef::Body(body) => match body.seen() {
+            Ok(body) => write_body(body, to),
+            Err(bytes) => to.string(bytes),
+        },
     }
 }
 
@@ -47,30 +51,29 @@ pub(crate) fn serialized_length(view: View<'_>) -> usize {
     payload.map_or(0, |payload| payload.len().saturating_sub(TRAILER))
 }
 
-/// Writes a value that is a body.
-pub(crate) fn write_body<W: Write>(body: &Body, to: ValueWriter<'_, W>) -> io::Result<()> {
+/// Writes a collection.
+pub(crate) fn write_body<W: Write>(body: BodyRef<'_>, to: ValueWriter<'_, W>) -> io::Result<()> {
     match body {
-        Body::Bytes(bytes) => to.string(bytes),
-        Body::List(list) => to.list(
+        BodyRef::List(list) => to.list(
             list.nodes().count() as u64,
             list.nodes().map(|node| match node {
                 Node::Packed(pack) => NodeRef::Packed(pack.as_bytes()),
                 Node::Plain(bytes) => NodeRef::Plain(bytes),
             }),
         ),
-        Body::Set(set) => match set.as_intset() {
-            Some(ints) => to.intset(ints.as_bytes()),
+        BodyRef::Set(set) => match set.as_intset() {
+            Some(ints) => to.intset(&ints.to_bytes()),
             None => to.set(set.len() as u64, set.iter().map(StringRef::to_vec)),
         },
-        Body::Hash(hash) => match hash.as_listpack() {
-            Some(pack) => to.hash_listpack(pack.as_bytes()),
+        BodyRef::Hash(hash) => match hash.as_listpack() {
+            Some(pack) => to.hash_listpack(&pack.to_bytes()),
             None => {
                 let pairs = hash.iter().map(|(field, value)| (field.to_vec(), value.to_vec()));
                 to.hash(hash.len() as u64, pairs)
             }
         },
-        Body::Zset(zset) => match zset.as_packed() {
-            Some(pack) => to.zset_listpack(pack.as_bytes()),
+        BodyRef::Zset(zset) => match zset.as_packed() {
+            Some(pack) => to.zset_listpack(&pack.to_bytes()),
             None => {
                 // Ascending, so that whoever reads it back builds it by appending.
                 let items = zset.iter().map(|item| (item.member.to_vec(), item.score));

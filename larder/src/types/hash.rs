@@ -3,11 +3,11 @@
 //! A packed hash is a listpack of field, value, field, value, as Redis has it in memory, snapshots and DUMP. Once one of
 //! the [`Limits`] is exceeded it becomes a table of records, and stays one.
 
-use super::draw;
 use super::records::Records;
 use super::string::{Digits, StringRef};
+use super::{Packed, draw};
 use larder_structures::corrupt::Corrupt;
-use larder_structures::listpack::{self, Listpack};
+use larder_structures::listpack::{self, Listpack, ListpackRef};
 use larder_structures::record::{Record, RecordRef};
 use larder_structures::table;
 
@@ -36,6 +36,22 @@ impl Default for Hash {
     }
 }
 
+/// A hash as it is read, wherever it is kept.
+#[derive(Clone, Copy)]
+pub struct HashRef<'a>(FormRef<'a>);
+
+#[derive(Clone, Copy)]
+enum FormRef<'a> {
+    Packed(ListpackRef<'a>),
+    Table(&'a Records),
+}
+
+impl<'a> From<ListpackRef<'a>> for HashRef<'a> {
+    fn from(pack: ListpackRef<'a>) -> Self {
+        HashRef(FormRef::Packed(pack))
+    }
+}
+
 impl Hash {
     /// A hash without fields.
     pub fn new() -> Hash {
@@ -53,7 +69,7 @@ impl Hash {
         let mut fields = std::collections::HashSet::with_capacity(pack.len() / 2);
         let mut digits = Digits::new();
         let mut is_beyond = pack.len() / 2 > limits.entries;
-        for (field, value) in pairs(&pack) {
+        for (field, value) in pairs(pack.view()) {
             is_beyond |= field.len().max(value.len()) > limits.value;
             if !fields.insert(field.bytes(&mut digits).to_vec()) {
                 return Err(Corrupt("hash with the same field twice"));
@@ -66,58 +82,11 @@ impl Hash {
         Ok(hash)
     }
 
-    /// How many fields it has.
-    pub fn len(&self) -> usize {
-        match &self.0 {
-            Form::Packed(pack) => pack.len() / 2,
-            Form::Table(records) => records.len(),
-        }
-    }
-
-    /// Whether it has no fields.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Heap bytes.
     pub fn memory(&self) -> usize {
         match &self.0 {
             Form::Packed(pack) => pack.heap_bytes(),
             Form::Table(records) => records.memory(),
-        }
-    }
-
-    /// What OBJECT ENCODING says.
-    pub fn encoding(&self) -> &'static str {
-        match &self.0 {
-            Form::Packed(_) => "listpack",
-            Form::Table(_) => "hashtable",
-        }
-    }
-
-    /// Its serialized form, if it is packed.
-    pub fn as_listpack(&self) -> Option<&Listpack> {
-        match &self.0 {
-            Form::Packed(pack) => Some(pack),
-            Form::Table(_) => None,
-        }
-    }
-
-    /// The value of a field.
-    #[inline]
-    pub fn get(&self, field: &[u8]) -> Option<StringRef<'_>> {
-        match &self.0 {
-            Form::Packed(pack) => pack.at(pack.next(pack.find(field, 1)?)?).map(StringRef::from),
-            Form::Table(records) => records.get(field).map(|record| StringRef::Bytes(record.value())),
-        }
-    }
-
-    /// Whether it has a field.
-    #[inline]
-    pub fn contains(&self, field: &[u8]) -> bool {
-        match &self.0 {
-            Form::Packed(pack) => pack.find(field, 1).is_some(),
-            Form::Table(records) => records.get(field).is_some(),
         }
     }
 
@@ -151,28 +120,124 @@ impl Hash {
         }
     }
 
+    /// Makes it a table, if it is none yet.
+    fn unpack(&mut self) -> &mut Records {
+        if let Form::Packed(pack) = &self.0 {
+            let mut records = Box::<Records>::default();
+            let (mut field_digits, mut value_digits) = (Digits::new(), Digits::new());
+            for (field, value) in pairs(pack.view()) {
+                let field = field.bytes(&mut field_digits);
+                records.add(Record::new(field, value.bytes(&mut value_digits)));
+            }
+            self.0 = Form::Table(records);
+        }
+        match &mut self.0 {
+            Form::Table(records) => records,
+            Form::Packed(_) => unreachable!("it was made a table above"),
+        }
+    }
+
+    /// How it is read.
+    #[inline]
+    pub fn view(&self) -> HashRef<'_> {
+        HashRef(match &self.0 {
+            Form::Packed(pack) => FormRef::Packed(pack.view()),
+            Form::Table(records) => FormRef::Table(records),
+        })
+    }
+
+    /// How many fields it has.
+    pub fn len(&self) -> usize {
+        self.view().len()
+    }
+
+    /// Whether it has no fields.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn unpacked(packed: Packed<'_>, buf: Vec<u8>) -> Option<Hash> {
+        let Packed::Hash(pack) = packed else { return None };
+        Some(Hash(Form::Packed(Listpack::copied(pack, buf))))
+    }
+
+    pub(super) fn packed(&self) -> Option<Packed<'_>> {
+        self.view().as_listpack().map(Packed::Hash)
+    }
+
+    pub(super) fn into_memory(self) -> Vec<u8> {
+        match self.0 {
+            Form::Packed(pack) => pack.into_memory(),
+            Form::Table(_) => Vec::new(),
+        }
+    }
+}
+
+impl<'a> HashRef<'a> {
+    /// How many fields it has.
+    pub fn len(self) -> usize {
+        match self.0 {
+            FormRef::Packed(pack) => pack.len() / 2,
+            FormRef::Table(records) => records.len(),
+        }
+    }
+
+    /// Whether it has no fields.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// What OBJECT ENCODING says.
+    pub fn encoding(self) -> &'static str {
+        match self.0 {
+            FormRef::Packed(_) => "listpack",
+            FormRef::Table(_) => "hashtable",
+        }
+    }
+
+    /// Its serialized form, if it is packed.
+    pub fn as_listpack(self) -> Option<ListpackRef<'a>> {
+        match self.0 {
+            FormRef::Packed(pack) => Some(pack),
+            FormRef::Table(_) => None,
+        }
+    }
+
+    /// The value of a field.
+    #[inline]
+    pub fn get(self, field: &[u8]) -> Option<StringRef<'a>> {
+        match self.0 {
+            FormRef::Packed(pack) => pack.at(pack.next(pack.find(field, 1)?)?).map(StringRef::from),
+            FormRef::Table(records) => records.get(field).map(|record| StringRef::Bytes(record.value())),
+        }
+    }
+
+    /// Whether it has a field.
+    #[inline]
+    pub fn contains(self, field: &[u8]) -> bool {
+        match self.0 {
+            FormRef::Packed(pack) => pack.find(field, 1).is_some(),
+            FormRef::Table(records) => records.get(field).is_some(),
+        }
+    }
+
     /// All fields with their values, in no order that lasts.
-    pub fn iter(&self) -> Pairs<'_> {
-        match &self.0 {
-            Form::Packed(pack) => pairs(pack),
-            Form::Table(records) => Pairs::Table(records.iter()),
+    pub fn iter(self) -> Pairs<'a> {
+        match self.0 {
+            FormRef::Packed(pack) => pairs(pack),
+            FormRef::Table(records) => Pairs::Table(records.iter()),
         }
     }
 
     /// A step of a walk that survives changes; 0 begins and ends it. Visits some `count` fields, a packed hash as a
     /// whole. Fields that are there from the first step to the last are visited at least once.
-    pub fn scan<'a>(
-        &'a self,
-        cursor: u64,
-        count: usize,
-        mut visit: impl FnMut(StringRef<'a>, StringRef<'a>),
-    ) -> u64 {
-        match &self.0 {
-            Form::Packed(_) => {
+    pub fn scan(self, cursor: u64, count: usize, mut visit: impl FnMut(StringRef<'a>, StringRef<'a>)) -> u64 {
+        match self.0 {
+            FormRef::Packed(_) => {
                 self.iter().for_each(|(field, value)| visit(field, value));
                 0
             }
-            Form::Table(records) => records.scan(cursor, count, |record| {
+            FormRef::Table(records) => records.scan(cursor, count, |record| {
                 let (field, value) = pair(record);
                 visit(field, value);
             }),
@@ -180,25 +245,25 @@ impl Hash {
     }
 
     /// A field with its value, each as likely as any other.
-    pub fn random(&self, random: &mut impl FnMut() -> u64) -> Option<(StringRef<'_>, StringRef<'_>)> {
-        match &self.0 {
-            Form::Packed(pack) if pack.is_empty() => None,
-            Form::Packed(pack) => {
+    pub fn random(self, random: &mut impl FnMut() -> u64) -> Option<(StringRef<'a>, StringRef<'a>)> {
+        match self.0 {
+            FormRef::Packed(pack) if pack.is_empty() => None,
+            FormRef::Packed(pack) => {
                 let field = pack.seek(2 * draw::below(pack.len() / 2, random) as i64)?;
                 Some((pack.at(field)?.into(), pack.at(pack.next(field)?)?.into()))
             }
-            Form::Table(records) => records.random(random).map(pair),
+            FormRef::Table(records) => records.random(random).map(pair),
         }
     }
 
     /// Draws fields with their values, each draw as if it were the first, until `visit` returns false.
-    pub fn random_repeated<'a>(
-        &'a self,
+    pub fn random_repeated(
+        self,
         random: &mut impl FnMut() -> u64,
         mut visit: impl FnMut(StringRef<'a>, StringRef<'a>) -> bool,
     ) {
-        match &self.0 {
-            Form::Packed(_) => {
+        match self.0 {
+            FormRef::Packed(_) => {
                 let pairs: Vec<_> = self.iter().collect();
                 while !pairs.is_empty() {
                     let (field, value) = pairs[draw::below(pairs.len(), random)];
@@ -207,7 +272,7 @@ impl Hash {
                     }
                 }
             }
-            Form::Table(records) => {
+            FormRef::Table(records) => {
                 while let Some((field, value)) = records.random(random).map(pair) {
                     if !visit(field, value) {
                         return;
@@ -218,38 +283,29 @@ impl Hash {
     }
 
     /// Visits `count` different fields, or all there are, any choice as likely as any other.
-    pub fn random_distinct<'a>(
-        &'a self,
+    pub fn random_distinct(
+        self,
         count: usize,
         random: &mut impl FnMut() -> u64,
         mut visit: impl FnMut(StringRef<'a>, StringRef<'a>),
     ) {
-        match &self.0 {
-            Form::Packed(_) => {
+        match self.0 {
+            FormRef::Packed(_) => {
                 draw::select(self.iter(), self.len(), count, random, |(field, value)| visit(field, value));
             }
-            Form::Table(records) => records.random_distinct(count, random, |record| {
+            FormRef::Table(records) => records.random_distinct(count, random, |record| {
                 let (field, value) = pair(record);
                 visit(field, value);
             }),
         }
     }
 
-    /// Makes it a table, if it is none yet.
-    fn unpack(&mut self) -> &mut Records {
-        if let Form::Packed(pack) = &self.0 {
-            let mut records = Box::<Records>::default();
-            let (mut field_digits, mut value_digits) = (Digits::new(), Digits::new());
-            for (field, value) in pairs(pack) {
-                let field = field.bytes(&mut field_digits);
-                records.add(Record::new(field, value.bytes(&mut value_digits)));
-            }
-            self.0 = Form::Table(records);
-        }
-        match &mut self.0 {
-            Form::Table(records) => records,
-            Form::Packed(_) => unreachable!("it was made a table above"),
-        }
+    /// A copy of it.
+    pub fn to_hash(self) -> Hash {
+        Hash(match self.0 {
+            FormRef::Packed(pack) => Form::Packed(Listpack::copied(pack, Vec::new())),
+            FormRef::Table(records) => Form::Table(Box::new(records.clone())),
+        })
     }
 }
 
@@ -265,7 +321,7 @@ fn set_packed(pack: &mut Listpack, field: &[u8], value: &[u8]) -> bool {
     value_at.is_none()
 }
 
-fn pairs(pack: &Listpack) -> Pairs<'_> {
+fn pairs(pack: ListpackRef<'_>) -> Pairs<'_> {
     Pairs::Packed(pack.iter())
 }
 

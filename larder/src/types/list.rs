@@ -23,6 +23,21 @@ impl List {
         List(Quicklist::new(fill.clamp(-5, i64::from(i32::MAX)) as i32))
     }
 
+    /// Lists are not packed into entries.
+    pub(super) fn unpacked(_packed: super::Packed<'_>, _buf: Vec<u8>) -> Option<List> {
+        None
+    }
+
+    /// As above.
+    pub(super) fn packed(&self) -> Option<super::Packed<'_>> {
+        None
+    }
+
+    /// Gives it up; its memory is of no use to others.
+    pub(super) fn into_memory(self) -> Vec<u8> {
+        Vec::new()
+    }
+
     /// How many elements it has.
     #[inline]
     pub fn len(&self) -> usize {

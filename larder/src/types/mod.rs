@@ -1,6 +1,9 @@
 //! The values that keys hold.
 //!
-//! A short string lives inside its entry; everything else is a [`Body`] behind one pointer. Each type keeps to its own
+//! A short string lives inside its entry, and so does a small collection, as [`Packed`] bytes; everything else is a
+//! [`Body`] behind one pointer. Reading sees no difference: each collection has a view (`HashRef` and so on), made of
+//! either, which is where all reading is defined. To be changed, packed bytes are taken out, and put back as what they
+//! fit in then. Each type keeps to its own
 //! file: its representations, when it changes from one to the other, and what it costs in memory. Types know nothing
 //! of replies, keys or clients.
 
@@ -12,10 +15,13 @@ pub mod set;
 pub mod string;
 pub mod zset;
 
-pub use hash::Hash;
+pub use hash::{Hash, HashRef};
 pub use list::List;
-pub use set::Set;
-pub use zset::Zset;
+pub use set::{Set, SetRef};
+pub use zset::{Zset, ZsetRef};
+
+use larder_structures::intset::IntsetRef;
+use larder_structures::listpack::ListpackRef;
 
 /// A value too large, or too structured, for its entry.
 #[derive(Debug, Clone)]
@@ -60,14 +66,64 @@ impl Type {
     }
 }
 
+/// A small collection as it lies in its entry, without the headers that the format has elsewhere.
+#[derive(Debug, Clone, Copy)]
+pub enum Packed<'a> {
+    /// A hash: field, value, field, value.
+    Hash(ListpackRef<'a>),
+    /// A sorted set: member, score, member, score.
+    Zset(ListpackRef<'a>),
+    /// A set of strings.
+    Set(ListpackRef<'a>),
+    /// A set of integers.
+    Ints(IntsetRef<'a>),
+}
+
+/// Bytes of a collection that lives in its entry at most. Beyond, moving them with every change costs more than a
+/// pointer does.
+pub(crate) const PACKED_MAX: usize = 512;
+
+impl<'a> Packed<'a> {
+    /// What an entry keeps under a tag.
+    #[inline]
+    pub(crate) fn new(tag: u8, bytes: &'a [u8]) -> Packed<'a> {
+        match tag {
+            0 => Packed::Hash(ListpackRef::trusted(bytes)),
+            1 => Packed::Zset(ListpackRef::trusted(bytes)),
+            2 => Packed::Set(ListpackRef::trusted(bytes)),
+            width => Packed::Ints(IntsetRef::trusted(1 << (width - 2).min(3), bytes)),
+        }
+    }
+
+    /// The tag and the bytes for an entry.
+    pub(crate) fn parts(self) -> (u8, &'a [u8]) {
+        match self {
+            Packed::Hash(pack) => (0, pack.entries()),
+            Packed::Zset(pack) => (1, pack.entries()),
+            Packed::Set(pack) => (2, pack.entries()),
+            Packed::Ints(ints) => (2 + ints.width().trailing_zeros() as u8, ints.members()),
+        }
+    }
+}
+
 /// What all collections have in common.
 pub trait Collection: Sized {
     /// Its type.
     const TYPE: Type;
+    /// How it is read.
+    type Ref<'a>: Copy;
+    /// The collection a view shows, if it is one of this type.
+    fn seen(view: BodyRef<'_>) -> Option<Self::Ref<'_>>;
     /// The collection in a body, if it is one of this type.
     fn of(body: &Body) -> Option<&Self>;
-    /// The same, to be changed.
+    /// The collection in a body, to be changed, if it is one of this type.
     fn of_mut(body: &mut Body) -> Option<&mut Self>;
+    /// A copy of packed bytes, to be changed, in memory that is taken from `buf`.
+    fn unpacked(packed: Packed<'_>, buf: Vec<u8>) -> Option<Self>;
+    /// Its bytes, if they are few enough to live in an entry.
+    fn packed(&self) -> Option<Packed<'_>>;
+    /// Gives it up for its memory, to be used for another.
+    fn into_memory(self) -> Vec<u8>;
     /// Makes it a value.
     fn into_body(self) -> Body;
     /// How many elements it has; a collection without any is removed from the keyspace.
@@ -81,9 +137,15 @@ pub trait Collection: Sized {
 }
 
 macro_rules! collection {
-    ($name:ident) => {
+    ($name:ident, $view:ty) => {
         impl Collection for $name {
             const TYPE: Type = Type::$name;
+            type Ref<'a> = $view;
+
+            #[inline]
+            fn seen(view: BodyRef<'_>) -> Option<Self::Ref<'_>> {
+                if let BodyRef::$name(inner) = view { Some(inner) } else { None }
+            }
 
             fn of(body: &Body) -> Option<&Self> {
                 if let Body::$name(inner) = body { Some(inner) } else { None }
@@ -91,6 +153,18 @@ macro_rules! collection {
 
             fn of_mut(body: &mut Body) -> Option<&mut Self> {
                 if let Body::$name(inner) = body { Some(inner) } else { None }
+            }
+
+            fn unpacked(packed: Packed<'_>, buf: Vec<u8>) -> Option<Self> {
+                $name::unpacked(packed, buf)
+            }
+
+            fn packed(&self) -> Option<Packed<'_>> {
+                $name::packed(self).filter(|packed| packed.parts().1.len() <= PACKED_MAX)
+            }
+
+            fn into_memory(self) -> Vec<u8> {
+                $name::into_memory(self)
             }
 
             fn into_body(self) -> Body {
@@ -107,10 +181,76 @@ macro_rules! collection {
         }
     };
 }
-collection!(List);
-collection!(Set);
-collection!(Hash);
-collection!(Zset);
+collection!(List, &'a List);
+collection!(Set, SetRef<'a>);
+collection!(Hash, HashRef<'a>);
+collection!(Zset, ZsetRef<'a>);
+
+/// A collection, wherever it is kept.
+#[derive(Clone, Copy)]
+pub enum BodyRef<'a> {
+    /// A list.
+    List(&'a List),
+    /// A set.
+    Set(SetRef<'a>),
+    /// A hash.
+    Hash(HashRef<'a>),
+    /// A sorted set.
+    Zset(ZsetRef<'a>),
+}
+
+impl<'a> From<Packed<'a>> for BodyRef<'a> {
+    fn from(packed: Packed<'a>) -> Self {
+        match packed {
+            Packed::Hash(pack) => BodyRef::Hash(pack.into()),
+            Packed::Zset(pack) => BodyRef::Zset(pack.into()),
+            Packed::Set(pack) => BodyRef::Set(pack.into()),
+            Packed::Ints(ints) => BodyRef::Set(ints.into()),
+        }
+    }
+}
+
+impl BodyRef<'_> {
+    /// Its type.
+    pub fn kind(self) -> Type {
+        match self {
+            BodyRef::List(_) => Type::List,
+            BodyRef::Set(_) => Type::Set,
+            BodyRef::Hash(_) => Type::Hash,
+            BodyRef::Zset(_) => Type::Zset,
+        }
+    }
+
+    /// How many elements it has.
+    pub fn elements(self) -> usize {
+        match self {
+            BodyRef::List(list) => list.len(),
+            BodyRef::Set(set) => set.len(),
+            BodyRef::Hash(hash) => hash.len(),
+            BodyRef::Zset(zset) => zset.len(),
+        }
+    }
+
+    /// The name of its representation, as OBJECT ENCODING tells it.
+    pub fn encoding(self) -> &'static str {
+        match self {
+            BodyRef::List(list) => list.encoding(),
+            BodyRef::Set(set) => set.encoding(),
+            BodyRef::Hash(hash) => hash.encoding(),
+            BodyRef::Zset(zset) => zset.encoding(),
+        }
+    }
+
+    /// A copy of it.
+    pub fn to_body(self) -> Body {
+        match self {
+            BodyRef::List(list) => Body::List(list.clone()),
+            BodyRef::Set(set) => Body::Set(set.to_set()),
+            BodyRef::Hash(hash) => Body::Hash(hash.to_hash()),
+            BodyRef::Zset(zset) => Body::Zset(zset.to_zset()),
+        }
+    }
+}
 
 /// Elements from which on a value is freed by a background thread, and a long read of it pins it.
 pub(crate) const LARGE_ELEMENTS: usize = 512;
@@ -118,37 +258,34 @@ pub(crate) const LARGE_ELEMENTS: usize = 512;
 pub(crate) const LARGE_BYTES: usize = 64 * 1024;
 
 impl Body {
-    /// Its type.
-    pub fn kind(&self) -> Type {
+    /// How it is read: as a collection, or, if it is none, as a string.
+    ///
+    /// # Errors
+    /// The string, if it is one.
+    pub fn seen(&self) -> Result<BodyRef<'_>, &[u8]> {
         match self {
-            Body::Bytes(_) => Type::String,
-            Body::List(_) => Type::List,
-            Body::Set(_) => Type::Set,
-            Body::Hash(_) => Type::Hash,
-            Body::Zset(_) => Type::Zset,
+            Body::Bytes(bytes) => Err(bytes),
+            Body::List(list) => Ok(BodyRef::List(list)),
+            Body::Set(set) => Ok(BodyRef::Set(set.view())),
+            Body::Hash(hash) => Ok(BodyRef::Hash(hash.view())),
+            Body::Zset(zset) => Ok(BodyRef::Zset(zset.view())),
+        }
+    }
+
+    /// Its bytes, if it is a collection of few enough to live in an entry.
+    pub(crate) fn packed(&self) -> Option<Packed<'_>> {
+        match self {
+            Body::Bytes(_) => None,
+            Body::List(list) => Collection::packed(list),
+            Body::Set(set) => Collection::packed(set),
+            Body::Hash(hash) => Collection::packed(hash),
+            Body::Zset(zset) => Collection::packed(zset),
         }
     }
 
     /// How many elements it has; 1 for a string.
     pub fn elements(&self) -> usize {
-        match self {
-            Body::Bytes(_) => 1,
-            Body::List(list) => list.len(),
-            Body::Set(set) => set.len(),
-            Body::Hash(hash) => hash.len(),
-            Body::Zset(zset) => zset.len(),
-        }
-    }
-
-    /// The name of its representation, as OBJECT ENCODING tells it.
-    pub fn encoding(&self) -> &'static str {
-        match self {
-            Body::Bytes(_) => "raw",
-            Body::List(list) => list.encoding(),
-            Body::Set(set) => set.encoding(),
-            Body::Hash(hash) => hash.encoding(),
-            Body::Zset(zset) => zset.encoding(),
-        }
+        self.seen().map_or(1, BodyRef::elements)
     }
 
     /// The heap bytes it takes.

@@ -8,11 +8,11 @@
 
 pub mod algebra;
 
-use super::draw;
 use super::records::Records;
 use super::string::{Digits, StringRef};
-use larder_structures::intset::Intset;
-use larder_structures::listpack::{self, Listpack};
+use super::{Packed, draw};
+use larder_structures::intset::{Intset, IntsetRef};
+use larder_structures::listpack::{self, Listpack, ListpackRef};
 use larder_structures::record::{Record, RecordRef};
 use larder_structures::{decimal, hash, table};
 
@@ -45,6 +45,29 @@ impl Default for Set {
     }
 }
 
+/// A set as it is read, wherever it is kept.
+#[derive(Clone, Copy)]
+pub struct SetRef<'a>(FormRef<'a>);
+
+#[derive(Clone, Copy)]
+enum FormRef<'a> {
+    Ints(IntsetRef<'a>),
+    Packed(ListpackRef<'a>),
+    Table(&'a Records),
+}
+
+impl<'a> From<ListpackRef<'a>> for SetRef<'a> {
+    fn from(pack: ListpackRef<'a>) -> Self {
+        SetRef(FormRef::Packed(pack))
+    }
+}
+
+impl<'a> From<IntsetRef<'a>> for SetRef<'a> {
+    fn from(ints: IntsetRef<'a>) -> Self {
+        SetRef(FormRef::Ints(ints))
+    }
+}
+
 impl Set {
     /// A set without members.
     pub fn new() -> Set {
@@ -60,51 +83,12 @@ impl Set {
         set
     }
 
-    /// How many members it has.
-    pub fn len(&self) -> usize {
-        match &self.0 {
-            Form::Ints(ints) => ints.len(),
-            Form::Packed(pack) => pack.len(),
-            Form::Table(records) => records.len(),
-        }
-    }
-
-    /// Whether it has no members.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Heap bytes.
     pub fn memory(&self) -> usize {
         match &self.0 {
             Form::Ints(ints) => ints.heap_bytes(),
             Form::Packed(pack) => pack.heap_bytes(),
             Form::Table(records) => records.memory(),
-        }
-    }
-
-    /// What OBJECT ENCODING says.
-    pub fn encoding(&self) -> &'static str {
-        match &self.0 {
-            Form::Ints(_) => "intset",
-            Form::Packed(_) | Form::Table(_) => "hashtable",
-        }
-    }
-
-    /// Its serialized form, if it is an intset.
-    pub fn as_intset(&self) -> Option<&Intset> {
-        if let Form::Ints(ints) = &self.0 { Some(ints) } else { None }
-    }
-
-    /// Whether `member` is in it.
-    #[inline]
-    pub fn contains(&self, member: &[u8]) -> bool {
-        match &self.0 {
-            Form::Ints(ints) => {
-                decimal::parse_canonical_i64(member).is_some_and(|number| ints.contains(number))
-            }
-            Form::Packed(pack) => pack.find(member, 0).is_some(),
-            Form::Table(records) => records.get(member).is_some(),
         }
     }
 
@@ -149,70 +133,9 @@ impl Set {
 
     /// Takes a random member out, each as likely as any other.
     pub fn pop(&mut self, random: &mut impl FnMut() -> u64) -> Option<Vec<u8>> {
-        let member = self.random(random)?.to_vec();
+        let member = self.view().random(random)?.to_vec();
         self.remove(&member);
         Some(member)
-    }
-
-    /// All members, in no order that lasts.
-    pub fn iter(&self) -> Members<'_> {
-        match &self.0 {
-            Form::Ints(ints) => Members::Ints(ints, 0),
-            Form::Packed(pack) => Members::Packed(pack.iter()),
-            Form::Table(records) => Members::Table(records.iter()),
-        }
-    }
-
-    /// A step of a walk that survives changes; 0 begins and ends it. Visits some `count` members, a small set as a
-    /// whole. Members that are there from the first step to the last are visited at least once.
-    pub fn scan<'a>(&'a self, cursor: u64, count: usize, mut visit: impl FnMut(StringRef<'a>)) -> u64 {
-        match &self.0 {
-            Form::Ints(_) | Form::Packed(_) => {
-                self.iter().for_each(visit);
-                0
-            }
-            Form::Table(records) => records.scan(cursor, count, |record| visit(member_of(record))),
-        }
-    }
-
-    /// A member, each as likely as any other.
-    pub fn random(&self, random: &mut impl FnMut() -> u64) -> Option<StringRef<'_>> {
-        match &self.0 {
-            _ if self.is_empty() => None,
-            Form::Ints(ints) => ints.get(draw::below(ints.len(), random)).map(StringRef::Integer),
-            Form::Packed(pack) => pack.get(draw::below(pack.len(), random) as i64).map(StringRef::from),
-            Form::Table(records) => records.random(random).map(member_of),
-        }
-    }
-
-    /// Draws members, each draw as if it were the first, until `visit` returns false.
-    pub fn random_repeated<'a>(
-        &'a self,
-        random: &mut impl FnMut() -> u64,
-        mut visit: impl FnMut(StringRef<'a>) -> bool,
-    ) {
-        if let Form::Packed(_) = &self.0 {
-            // Going through the listpack once is cheaper than looking for each place anew.
-            let members: Vec<_> = self.iter().collect();
-            while !members.is_empty() && visit(members[draw::below(members.len(), random)]) {}
-            return;
-        }
-        while self.random(random).is_some_and(&mut visit) {}
-    }
-
-    /// Visits `count` different members, or all there are, any choice as likely as any other.
-    pub fn random_distinct<'a>(
-        &'a self,
-        count: usize,
-        random: &mut impl FnMut() -> u64,
-        mut visit: impl FnMut(StringRef<'a>),
-    ) {
-        match &self.0 {
-            Form::Ints(_) | Form::Packed(_) => draw::select(self.iter(), self.len(), count, random, visit),
-            Form::Table(records) => {
-                records.random_distinct(count, random, |record| visit(member_of(record)));
-            }
-        }
     }
 
     /// Makes an intset what it is to be when it must not be one any more.
@@ -232,13 +155,180 @@ impl Set {
         if !matches!(self.0, Form::Table(_)) {
             let mut records = Box::<Records>::default();
             let mut digits = Digits::new();
-            self.iter().for_each(|member| records.add(Record::new(member.bytes(&mut digits), b"")));
+            self.view().iter().for_each(|member| records.add(Record::new(member.bytes(&mut digits), b"")));
             self.0 = Form::Table(records);
         }
         match &mut self.0 {
             Form::Table(records) => records,
             Form::Ints(_) | Form::Packed(_) => unreachable!("it was made a table above"),
         }
+    }
+
+    /// How it is read.
+    #[inline]
+    pub fn view(&self) -> SetRef<'_> {
+        SetRef(match &self.0 {
+            Form::Ints(ints) => FormRef::Ints(ints.view()),
+            Form::Packed(pack) => FormRef::Packed(pack.view()),
+            Form::Table(records) => FormRef::Table(records),
+        })
+    }
+
+    /// How many members it has.
+    pub fn len(&self) -> usize {
+        self.view().len()
+    }
+
+    /// Whether it has no members.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn unpacked(packed: Packed<'_>, buf: Vec<u8>) -> Option<Set> {
+        Some(Set(match packed {
+            Packed::Set(pack) => Form::Packed(Listpack::copied(pack, buf)),
+            Packed::Ints(ints) => Form::Ints(Intset::copied(ints, buf)),
+            Packed::Hash(_) | Packed::Zset(_) => return None,
+        }))
+    }
+
+    pub(super) fn packed(&self) -> Option<Packed<'_>> {
+        match &self.0 {
+            Form::Ints(ints) => Some(Packed::Ints(ints.view())),
+            Form::Packed(pack) => Some(Packed::Set(pack.view())),
+            Form::Table(_) => None,
+        }
+    }
+
+    pub(super) fn into_memory(self) -> Vec<u8> {
+        match self.0 {
+            Form::Ints(ints) => ints.into_bytes(),
+            Form::Packed(pack) => pack.into_memory(),
+            Form::Table(_) => Vec::new(),
+        }
+    }
+}
+
+impl<'a> SetRef<'a> {
+    /// How many members it has.
+    pub fn len(self) -> usize {
+        match self.0 {
+            FormRef::Ints(ints) => ints.len(),
+            FormRef::Packed(pack) => pack.len(),
+            FormRef::Table(records) => records.len(),
+        }
+    }
+
+    /// Whether it has no members.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// What OBJECT ENCODING says.
+    pub fn encoding(self) -> &'static str {
+        match self.0 {
+            FormRef::Ints(_) => "intset",
+            FormRef::Packed(_) | FormRef::Table(_) => "hashtable",
+        }
+    }
+
+    /// Its serialized form, if it is an intset.
+    pub fn as_intset(self) -> Option<IntsetRef<'a>> {
+        if let FormRef::Ints(ints) = self.0 { Some(ints) } else { None }
+    }
+
+    /// Whether `member` is in it.
+    #[inline]
+    pub fn contains(self, member: &[u8]) -> bool {
+        match self.0 {
+            FormRef::Ints(ints) => {
+                decimal::parse_canonical_i64(member).is_some_and(|number| ints.contains(number))
+            }
+            FormRef::Packed(pack) => pack.find(member, 0).is_some(),
+            FormRef::Table(records) => records.get(member).is_some(),
+        }
+    }
+
+    /// All members, in no order that lasts.
+    pub fn iter(self) -> Members<'a> {
+        match self.0 {
+            FormRef::Ints(ints) => Members::Ints(ints, 0),
+            FormRef::Packed(pack) => Members::Packed(pack.iter()),
+            FormRef::Table(records) => Members::Table(records.iter()),
+        }
+    }
+
+    /// A step of a walk that survives changes; 0 begins and ends it. Visits some `count` members, a small set as a
+    /// whole. Members that are there from the first step to the last are visited at least once.
+    pub fn scan(self, cursor: u64, count: usize, mut visit: impl FnMut(StringRef<'a>)) -> u64 {
+        match self.0 {
+            FormRef::Ints(_) | FormRef::Packed(_) => {
+                self.iter().for_each(visit);
+                0
+            }
+            FormRef::Table(records) => records.scan(cursor, count, |record| visit(member_of(record))),
+        }
+    }
+
+    /// A member, each as likely as any other.
+    pub fn random(self, random: &mut impl FnMut() -> u64) -> Option<StringRef<'a>> {
+        match self.0 {
+            _ if self.is_empty() => None,
+            FormRef::Ints(ints) => ints.get(draw::below(ints.len(), random)).map(StringRef::Integer),
+            FormRef::Packed(pack) => pack.get(draw::below(pack.len(), random) as i64).map(StringRef::from),
+            FormRef::Table(records) => records.random(random).map(member_of),
+        }
+    }
+
+    /// Draws members, each draw as if it were the first, until `visit` returns false.
+    pub fn random_repeated(
+        self,
+        random: &mut impl FnMut() -> u64,
+        mut visit: impl FnMut(StringRef<'a>) -> bool,
+    ) {
+        if let FormRef::Packed(_) = self.0 {
+            // Going through the listpack once is cheaper than looking for each place anew.
+            let members: Vec<_> = self.iter().collect();
+            while !members.is_empty() && visit(members[draw::below(members.len(), random)]) {}
+            return;
+        }
+        while self.random(random).is_some_and(&mut visit) {}
+    }
+
+    /// Visits `count` different members, or all there are, any choice as likely as any other.
+    pub fn random_distinct(
+        self,
+        count: usize,
+        random: &mut impl FnMut() -> u64,
+        mut visit: impl FnMut(StringRef<'a>),
+    ) {
+        match self.0 {
+            FormRef::Ints(_) | FormRef::Packed(_) => {
+                draw::select(self.iter(), self.len(), count, random, visit)
+            }
+            FormRef::Table(records) => {
+                records.random_distinct(count, random, |record| visit(member_of(record)));
+            }
+        }
+    }
+
+    /// Whether it is the very same set as another, and not one that is equal to it.
+    pub(super) fn is(self, other: SetRef<'_>) -> bool {
+        match (self.0, other.0) {
+            (FormRef::Ints(a), FormRef::Ints(b)) => std::ptr::eq(a.members(), b.members()),
+            (FormRef::Packed(a), FormRef::Packed(b)) => std::ptr::eq(a.entries(), b.entries()),
+            (FormRef::Table(a), FormRef::Table(b)) => std::ptr::eq(a, b),
+            _ => false,
+        }
+    }
+
+    /// A copy of it.
+    pub fn to_set(self) -> Set {
+        Set(match self.0 {
+            FormRef::Ints(ints) => Form::Ints(Intset::copied(ints, Vec::new())),
+            FormRef::Packed(pack) => Form::Packed(Listpack::copied(pack, Vec::new())),
+            FormRef::Table(records) => Form::Table(Box::new(records.clone())),
+        })
     }
 }
 
@@ -249,7 +339,7 @@ fn member_of(record: RecordRef<'_>) -> StringRef<'_> {
 /// Iterator over the members of a set; see [`Set::iter`].
 pub enum Members<'a> {
     /// Of an intset, from a place on.
-    Ints(&'a Intset, usize),
+    Ints(IntsetRef<'a>, usize),
     /// Of a listpack.
     Packed(listpack::Iter<'a>),
     /// Of a table.
@@ -286,11 +376,11 @@ impl<'a> Probe<'a> {
         Probe { bytes, number, hash: hash::of(bytes) }
     }
 
-    fn is_in(&self, set: &Set) -> bool {
-        match &set.0 {
-            Form::Ints(ints) => self.number.is_some_and(|number| ints.contains(number)),
-            Form::Packed(pack) => pack.find(self.bytes, 0).is_some(),
-            Form::Table(records) => records.contains_hashed(self.hash, self.bytes),
+    fn is_in(&self, set: SetRef<'_>) -> bool {
+        match set.0 {
+            FormRef::Ints(ints) => self.number.is_some_and(|number| ints.contains(number)),
+            FormRef::Packed(pack) => pack.find(self.bytes, 0).is_some(),
+            FormRef::Table(records) => records.contains_hashed(self.hash, self.bytes),
         }
     }
 }

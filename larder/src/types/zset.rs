@@ -5,8 +5,9 @@
 
 mod packed;
 
+use super::Packed;
 use super::string::{Digits, StringRef};
-use larder_structures::listpack::{self, Listpack};
+use larder_structures::listpack::{self, Listpack, ListpackRef};
 use larder_structures::sorted::{self, SortedSet};
 use std::ops::{Bound, Range};
 
@@ -102,6 +103,22 @@ impl Default for Zset {
     }
 }
 
+/// A sorted set as it is read, wherever it is kept.
+#[derive(Clone, Copy)]
+pub struct ZsetRef<'a>(FormRef<'a>);
+
+#[derive(Clone, Copy)]
+enum FormRef<'a> {
+    Packed(ListpackRef<'a>),
+    Sorted(&'a SortedSet),
+}
+
+impl<'a> From<ListpackRef<'a>> for ZsetRef<'a> {
+    fn from(pack: ListpackRef<'a>) -> Self {
+        ZsetRef(FormRef::Packed(pack))
+    }
+}
+
 impl Zset {
     /// A sorted set without members.
     pub fn new() -> Zset {
@@ -111,11 +128,11 @@ impl Zset {
     /// Takes over a listpack of members and scores in order, as snapshots have it. `None` if it is not one: an odd number of
     /// elements, a score that is no number, a member twice, or a wrong order.
     pub fn from_packed(pack: Listpack, limits: Limits) -> Option<Zset> {
-        if !packed::is_sound(&pack) {
+        if !packed::is_sound(pack.view()) {
             return None;
         }
         let is_small = pack.len() / 2 <= limits.entries
-            && packed::iter(&pack).all(|item| item.member.len() <= limits.value);
+            && packed::iter(pack.view()).all(|item| item.member.len() <= limits.value);
         let mut zset = Zset(Form::Packed(pack));
         if !is_small {
             zset.unpack();
@@ -123,47 +140,11 @@ impl Zset {
         Some(zset)
     }
 
-    /// Its serialized form, if it is a listpack: member, score, member, score, in order.
-    pub fn as_packed(&self) -> Option<&Listpack> {
-        if let Form::Packed(pack) = &self.0 { Some(pack) } else { None }
-    }
-
-    /// How many members it has.
-    #[inline]
-    pub fn len(&self) -> usize {
-        match &self.0 {
-            Form::Packed(pack) => pack.len() / 2,
-            Form::Sorted(set) => set.len(),
-        }
-    }
-
-    /// Whether it has no members.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Heap bytes.
     pub fn memory(&self) -> usize {
         match &self.0 {
             Form::Packed(pack) => pack.heap_bytes(),
             Form::Sorted(set) => size_of::<SortedSet>() + set.memory(),
-        }
-    }
-
-    /// What OBJECT ENCODING says.
-    pub fn encoding(&self) -> &'static str {
-        match &self.0 {
-            Form::Packed(_) => "listpack",
-            Form::Sorted(_) => "skiplist",
-        }
-    }
-
-    /// The score of `member`.
-    #[inline]
-    pub fn score(&self, member: &[u8]) -> Option<f64> {
-        match &self.0 {
-            Form::Packed(pack) => packed::find(pack, member).map(|(_, score)| score),
-            Form::Sorted(set) => set.score(member),
         }
     }
 
@@ -179,7 +160,7 @@ impl Zset {
             Form::Sorted(set) => return set.update(member, decide),
             Form::Packed(pack) => pack,
         };
-        if let Some((at, before)) = packed::find(pack, member) {
+        if let Some((at, before)) = packed::find(pack.view(), member) {
             if let Some(score) = decide(Some(before)).filter(|score| *score != before) {
                 packed::remove(pack, at);
                 packed::insert(pack, member, score);
@@ -204,7 +185,7 @@ impl Zset {
     pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
         match &mut self.0 {
             Form::Packed(pack) => {
-                let (at, score) = packed::find(pack, member)?;
+                let (at, score) = packed::find(pack.view(), member)?;
                 packed::remove(pack, at);
                 Some(score)
             }
@@ -220,31 +201,120 @@ impl Zset {
         }
     }
 
+    /// Leaves the listpack, if it still is one.
+    fn unpack(&mut self) -> &mut SortedSet {
+        if let Form::Packed(pack) = &self.0 {
+            let mut builder = sorted::Builder::with_room(pack.len() / 2);
+            let mut digits = Digits::new();
+            for item in packed::iter(pack.view()) {
+                builder.add(item.member.bytes(&mut digits), item.score, |_, new| new);
+            }
+            self.0 = Form::Sorted(Box::new(builder.finish()));
+        }
+        match &mut self.0 {
+            Form::Sorted(set) => set,
+            Form::Packed(_) => unreachable!("it was unpacked above"),
+        }
+    }
+
+    /// How it is read.
+    #[inline]
+    pub fn view(&self) -> ZsetRef<'_> {
+        ZsetRef(match &self.0 {
+            Form::Packed(pack) => FormRef::Packed(pack.view()),
+            Form::Sorted(set) => FormRef::Sorted(set),
+        })
+    }
+
+    /// How many members it has.
+    pub fn len(&self) -> usize {
+        self.view().len()
+    }
+
+    /// Whether it has no members.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn unpacked(packed: Packed<'_>, buf: Vec<u8>) -> Option<Zset> {
+        let Packed::Zset(pack) = packed else { return None };
+        Some(Zset(Form::Packed(Listpack::copied(pack, buf))))
+    }
+
+    pub(super) fn packed(&self) -> Option<Packed<'_>> {
+        self.view().as_packed().map(Packed::Zset)
+    }
+
+    pub(super) fn into_memory(self) -> Vec<u8> {
+        match self.0 {
+            Form::Packed(pack) => pack.into_memory(),
+            Form::Sorted(_) => Vec::new(),
+        }
+    }
+}
+
+impl<'a> ZsetRef<'a> {
+    /// Its serialized form, if it is a listpack: member, score, member, score, in order.
+    pub fn as_packed(self) -> Option<ListpackRef<'a>> {
+        if let FormRef::Packed(pack) = self.0 { Some(pack) } else { None }
+    }
+
+    /// How many members it has.
+    #[inline]
+    pub fn len(self) -> usize {
+        match self.0 {
+            FormRef::Packed(pack) => pack.len() / 2,
+            FormRef::Sorted(set) => set.len(),
+        }
+    }
+
+    /// Whether it has no members.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// What OBJECT ENCODING says.
+    pub fn encoding(self) -> &'static str {
+        match self.0 {
+            FormRef::Packed(_) => "listpack",
+            FormRef::Sorted(_) => "skiplist",
+        }
+    }
+
+    /// The score of `member`.
+    #[inline]
+    pub fn score(self, member: &[u8]) -> Option<f64> {
+        match self.0 {
+            FormRef::Packed(pack) => packed::find(pack, member).map(|(_, score)| score),
+            FormRef::Sorted(set) => set.score(member),
+        }
+    }
+
     /// How many members stand before `member`.
-    pub fn rank(&self, member: &[u8]) -> Option<usize> {
-        match &self.0 {
-            Form::Packed(pack) => {
+    pub fn rank(self, member: &[u8]) -> Option<usize> {
+        match self.0 {
+            FormRef::Packed(pack) => {
                 let mut digits = Digits::new();
                 packed::iter(pack).position(|item| item.member.bytes(&mut digits) == member)
             }
-            Form::Sorted(set) => set.rank(member),
+            FormRef::Sorted(set) => set.rank(member),
         }
     }
 
     /// The ranks of the members whose scores lie in `range`.
-    pub fn ranks_by_score(&self, range: ScoreRange) -> Range<usize> {
-        match &self.0 {
-            Form::Packed(pack) => packed::ranks_by_score(pack, range),
-            Form::Sorted(set) => set.ranks_by_score(range.min, range.max),
+    pub fn ranks_by_score(self, range: ScoreRange) -> Range<usize> {
+        match self.0 {
+            FormRef::Packed(pack) => packed::ranks_by_score(pack, range),
+            FormRef::Sorted(set) => set.ranks_by_score(range.min, range.max),
         }
     }
 
     /// The ranks of the members that lie in `range`, where all scores are equal. Where they are not, the answer means
     /// nothing.
-    pub fn ranks_by_lex(&self, range: LexRange<'_>) -> Range<usize> {
-        let set = match &self.0 {
-            Form::Packed(pack) => return packed::ranks_by_lex(pack, range),
-            Form::Sorted(set) => set,
+    pub fn ranks_by_lex(self, range: LexRange<'a>) -> Range<usize> {
+        let set = match self.0 {
+            FormRef::Packed(pack) => return packed::ranks_by_lex(pack, range),
+            FormRef::Sorted(set) => set,
         };
         let min = match range.min {
             LexBound::Lowest => Bound::Unbounded,
@@ -262,24 +332,24 @@ impl Zset {
     }
 
     /// The member of rank `rank`.
-    pub fn get(&self, rank: usize) -> Option<Scored<'_>> {
-        match &self.0 {
-            Form::Packed(_) => self.range(rank..rank.saturating_add(1), false).next(),
-            Form::Sorted(set) => set.get(rank).map(Scored::from),
+    pub fn get(self, rank: usize) -> Option<Scored<'a>> {
+        match self.0 {
+            FormRef::Packed(_) => self.range(rank..rank.saturating_add(1), false).next(),
+            FormRef::Sorted(set) => set.get(rank).map(Scored::from),
         }
     }
 
     /// The members of these ranks, cut to what exists, the last one first if `reverse`.
-    pub fn range(&self, ranks: Range<usize>, reverse: bool) -> Items<'_> {
+    pub fn range(self, ranks: Range<usize>, reverse: bool) -> Items<'a> {
         let ranks = ranks.start.min(self.len())..ranks.end.min(self.len());
         let left = ranks.len();
-        let source = match &self.0 {
-            Form::Sorted(set) => Source::Sorted(set.range(ranks)),
-            Form::Packed(pack) if reverse => {
+        let source = match self.0 {
+            FormRef::Sorted(set) => Source::Sorted(set.range(ranks)),
+            FormRef::Packed(pack) if reverse => {
                 let end = pack.seek(2 * ranks.end as i64).unwrap_or(pack.end());
-                Source::Packed(pack.view().iter_to(end))
+                Source::Packed(pack.iter_to(end))
             }
-            Form::Packed(pack) => {
+            FormRef::Packed(pack) => {
                 let start = pack.seek(2 * ranks.start as i64).unwrap_or(pack.end());
                 Source::Packed(pack.iter_from(start))
             }
@@ -288,19 +358,19 @@ impl Zset {
     }
 
     /// All members in order.
-    pub fn iter(&self) -> Items<'_> {
+    pub fn iter(self) -> Items<'a> {
         self.range(0..self.len(), false)
     }
 
     /// A step of a walk that survives changes; 0 begins and ends it. Visits some `count` members, a small set as a whole.
     /// Members that are there from the first step to the last are visited at least once.
-    pub fn scan(&self, mut cursor: u64, count: usize, mut visit: impl FnMut(Scored<'_>)) -> u64 {
-        let set = match &self.0 {
-            Form::Packed(pack) => {
+    pub fn scan(self, mut cursor: u64, count: usize, mut visit: impl FnMut(Scored<'_>)) -> u64 {
+        let set = match self.0 {
+            FormRef::Packed(pack) => {
                 packed::iter(pack).for_each(visit);
                 return 0;
             }
-            Form::Sorted(set) => set,
+            FormRef::Sorted(set) => set,
         };
         let mut seen = 0;
         // Steps through empty buckets count too, or a sparse table would keep its lock for long.
@@ -316,20 +386,12 @@ impl Zset {
         cursor
     }
 
-    /// Leaves the listpack, if it still is one.
-    fn unpack(&mut self) -> &mut SortedSet {
-        if let Form::Packed(pack) = &self.0 {
-            let mut builder = sorted::Builder::with_room(pack.len() / 2);
-            let mut digits = Digits::new();
-            for item in packed::iter(pack) {
-                builder.add(item.member.bytes(&mut digits), item.score, |_, new| new);
-            }
-            self.0 = Form::Sorted(Box::new(builder.finish()));
-        }
-        match &mut self.0 {
-            Form::Sorted(set) => set,
-            Form::Packed(_) => unreachable!("it was unpacked above"),
-        }
+    /// A copy of it.
+    pub fn to_zset(self) -> Zset {
+        Zset(match self.0 {
+            FormRef::Packed(pack) => Form::Packed(Listpack::copied(pack, Vec::new())),
+            FormRef::Sorted(set) => Form::Sorted(Box::new(set.clone())),
+        })
     }
 }
 

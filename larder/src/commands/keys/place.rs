@@ -158,7 +158,7 @@ fn copy_value(ctx: &ReadCtx<'_>, args: Args<'_>) -> Result<Computed, Fault> {
     Ok(match ctx.find(args.source).map(|found| found.view) {
         None => None,
         Some(_) if is_in_the_way() => None,
-        Some(View::Body(body)) => Some(body.clone()),
+        Some(View::Body(body)) => Some(body.to_body()),
         Some(View::String(StringRef::Bytes(bytes))) if bytes.len() > crate::types::LARGE_BYTES => {
             Some(Body::Bytes(bytes.to_vec()))
         }

@@ -261,7 +261,7 @@ fn object_facts(ctx: &mut ServerCtx<'_, '_>, mut args: Args<'_>, reply: &mut Rep
             line.push_str(&format!(" serializedlength:{}", convert::serialized_length(found.view)));
         }
         line.push_str(&format!(" lru:{} lru_seconds_idle:{idle}", found.clock));
-        if let View::Body(crate::types::Body::List(list)) = found.view {
+        if let View::Body(crate::types::BodyRef::List(list)) = found.view {
             let nodes = list.nodes().count();
             let mean = list.len() as f64 / nodes.max(1) as f64;
             line.push_str(&format!(" ql_nodes:{nodes} ql_avg_node:{mean:.2}"));

@@ -5,7 +5,7 @@
 //! are not those of Redis, whose digests nobody compares with those of another server.
 
 use crate::keyspace::{Found, Shard, View};
-use crate::types::Body;
+use crate::types::BodyRef;
 use crate::types::string::{Digits, StringRef};
 
 const WORDS: usize = 5;
@@ -93,17 +93,18 @@ fn of_view(view: View<'_>) -> Digest {
     };
     let mut digest = Digest::of(&[body.kind().name().as_bytes()]);
     match body {
-        Body::Bytes(bytes) => return Digest::of(&[bytes]),
-        Body::List(list) => list.iter().for_each(|element| digest.chain(element.bytes(&mut Digits::new()))),
-        Body::Set(set) => set.iter().for_each(|member| digest.add(of_string(member))),
-        Body::Hash(hash) => {
+        BodyRef::List(list) => {
+            list.iter().for_each(|element| digest.chain(element.bytes(&mut Digits::new())))
+        }
+        BodyRef::Set(set) => set.iter().for_each(|member| digest.add(of_string(member))),
+        BodyRef::Hash(hash) => {
             for (field, value) in hash.iter() {
                 let (mut field_digits, mut value_digits) = (Digits::new(), Digits::new());
                 let parts = [field.bytes(&mut field_digits), value.bytes(&mut value_digits)];
                 digest.add(Digest::of(&parts));
             }
         }
-        Body::Zset(zset) => {
+        BodyRef::Zset(zset) => {
             for item in zset.iter() {
                 let score = item.score.to_bits().to_be_bytes();
                 digest.add(Digest::of(&[item.member.bytes(&mut Digits::new()), &score]));

@@ -8,7 +8,7 @@ use crate::fault::{Fault, Outcome};
 use crate::keyspace::{Expiry, ReadCtx, WriteCtx};
 use crate::types::set::algebra;
 use crate::types::string::Digits;
-use crate::types::{Collection as _, Set};
+use crate::types::{Collection as _, Set, SetRef};
 use larder_resp::ReplyWriter;
 use larder_structures::decimal;
 
@@ -137,8 +137,8 @@ pub(super) const SUNION: Command = Command {
 fn sunion(ctx: &ReadCtx<'_>, args: Args<'_>, reply: &mut ReplyWriter<'_>) -> Outcome {
     let sets = open_all(ctx, args.rest())?;
     match sets.as_slice() {
-        [Some(only)] => reply_all(reply, only),
-        _ => reply_all(reply, &algebra::union(&sets, limits(ctx.config()))),
+        [Some(only)] => reply_all(reply, *only),
+        _ => reply_all(reply, algebra::union(&sets, limits(ctx.config())).view()),
     }
     Ok(())
 }
@@ -226,7 +226,7 @@ fn install_difference(
 fn open_all<'k, 'c>(
     ctx: &'c ReadCtx<'_>,
     keys: impl Iterator<Item = &'k [u8]>,
-) -> Result<Vec<Option<&'c Set>>, Fault> {
+) -> Result<Vec<Option<SetRef<'c>>>, Fault> {
     keys.map(|key| ctx.collection::<Set>(key)).collect()
 }
 

@@ -11,7 +11,7 @@ use crate::fault::{Fault, Outcome};
 use crate::keyspace::{ReadCtx, View};
 use crate::types::string::{Digits, StringRef};
 use crate::types::zset::{Builder, Limits};
-use crate::types::{Body, Collection as _, Set, Zset};
+use crate::types::{BodyRef, Collection as _, SetRef, ZsetRef};
 use larder_resp::ReplyWriter;
 use larder_structures::decimal;
 
@@ -74,16 +74,16 @@ struct Source<'a> {
 #[derive(Clone, Copy)]
 enum Members<'a> {
     None,
-    Zset(&'a Zset),
-    Set(&'a Set),
+    Zset(ZsetRef<'a>),
+    Set(SetRef<'a>),
 }
 
 impl<'a> Members<'a> {
     fn of(view: Option<View<'a>>) -> Result<Members<'a>, Fault> {
         match view {
             None => Ok(Members::None),
-            Some(View::Body(Body::Zset(zset))) => Ok(Members::Zset(zset)),
-            Some(View::Body(Body::Set(set))) => Ok(Members::Set(set)),
+            Some(View::Body(BodyRef::Zset(zset))) => Ok(Members::Zset(zset)),
+            Some(View::Body(BodyRef::Set(set))) => Ok(Members::Set(set)),
             Some(_) => Err(Fault::WRONG_TYPE),
         }
     }
@@ -273,7 +273,7 @@ fn reply(ctx: &ReadCtx<'_>, mut args: Args<'_>, reply: &mut ReplyWriter<'_>, pla
         return Ok(());
     }
     // A listpack would forget the sign of -0.
-    reply_items(request.compute().finish(Limits::UNPACKED).iter(), request.with_scores, reply);
+    reply_items(request.compute().finish(Limits::UNPACKED).view().iter(), request.with_scores, reply);
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use crate::args::Args;
 use crate::command::{Command, Cost, Keys, Run};
 use crate::fault::Outcome;
 use crate::keyspace::ReadCtx;
-use crate::types::Zset;
+use crate::types::{Zset, ZsetRef};
 use larder_resp::ReplyWriter;
 
 /// What the declarations of questions have in common.
@@ -25,7 +25,7 @@ pub(super) const ZCARD: Command = Command {
 };
 
 fn zcard(ctx: &ReadCtx<'_>, mut args: Args<'_>, reply: &mut ReplyWriter<'_>) -> Outcome {
-    reply.integer(ctx.collection::<Zset>(args.key()?)?.map_or(0, Zset::len) as i64);
+    reply.integer(ctx.collection::<Zset>(args.key()?)?.map_or(0, ZsetRef::len) as i64);
     Ok(())
 }
 
@@ -46,7 +46,7 @@ fn zscore(ctx: &ReadCtx<'_>, mut args: Args<'_>, reply: &mut ReplyWriter<'_>) ->
     Ok(())
 }
 
-fn reply_score(zset: Option<&Zset>, member: &[u8], reply: &mut ReplyWriter<'_>) {
+fn reply_score(zset: Option<ZsetRef<'_>>, member: &[u8], reply: &mut ReplyWriter<'_>) {
     match zset.and_then(|zset| zset.score(member)) {
         Some(score) => reply.double(score),
         None => reply.null(),

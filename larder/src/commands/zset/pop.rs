@@ -6,7 +6,7 @@ use crate::command::{Access, Command, Cost, Keys, Run, Trait};
 use crate::effects::Event;
 use crate::fault::{Fault, Outcome};
 use crate::keyspace::WriteCtx;
-use crate::types::Zset;
+use crate::types::{Zset, ZsetRef};
 use larder_resp::ReplyWriter;
 
 const COST: Cost = Cost::Fast(
@@ -71,7 +71,7 @@ fn pop_one_key(
     };
     let Some(count) = count else {
         // Without a count the reply is one pair and not an array of pairs, in RESP3 too.
-        let item = zset.get(if end == End::Min { 0 } else { zset.len() - 1 });
+        let item = zset.view().get(if end == End::Min { 0 } else { zset.len() - 1 });
         reply.array(item.map_or(0, |_| 2));
         if let Some(item) = item {
             item.member.reply(reply);
@@ -81,19 +81,19 @@ fn pop_one_key(
         return Ok(());
     };
     let count = usize::try_from(count).unwrap_or(usize::MAX).min(zset.len());
-    reply_items(zset.range(outer(&zset, end, count), end == End::Max), true, reply);
+    reply_items(zset.view().range(outer(zset.view(), end, count), end == End::Max), true, reply);
     drop_outer(&mut zset, end, count);
     Ok(())
 }
 
 /// The ranks of `count` members at an end.
-fn outer(zset: &Zset, end: End, count: usize) -> std::ops::Range<usize> {
+fn outer(zset: ZsetRef<'_>, end: End, count: usize) -> std::ops::Range<usize> {
     let len = zset.len();
     if end == End::Min { 0..count.min(len) } else { len - count.min(len)..len }
 }
 
 fn drop_outer(zset: &mut crate::keyspace::Guard<'_, Zset>, end: End, count: usize) {
-    let ranks = outer(zset, end, count);
+    let ranks = outer(zset.view(), end, count);
     let removed = zset.remove_ranks(ranks);
     zset.changed(removed as u64);
 }
@@ -130,7 +130,7 @@ fn zmpop(ctx: &mut WriteCtx<'_, '_>, mut args: Args<'_>, reply: &mut ReplyWriter
         reply.array(2);
         reply.bulk(key);
         reply.array(count);
-        for item in zset.range(outer(&zset, end, count), end == End::Max) {
+        for item in zset.view().range(outer(zset.view(), end, count), end == End::Max) {
             // Pairs in both protocols.
             reply.array(2);
             item.member.reply(reply);

@@ -3,7 +3,7 @@
 use super::bounds;
 use crate::args::Args;
 use crate::fault::Fault;
-use crate::types::Zset;
+use crate::types::ZsetRef;
 use crate::types::zset::{LexRange, ScoreRange};
 use std::ops::Range;
 
@@ -88,7 +88,7 @@ impl<'a> Query<'a> {
     }
 
     /// The ranks, counted from the lowest, of the members that are asked for.
-    pub(super) fn ranks(&self, zset: &Zset) -> Range<usize> {
+    pub(super) fn ranks(&self, zset: ZsetRef<'_>) -> Range<usize> {
         let inside = match self.bounds {
             Bounds::Ranks(start, stop) => {
                 let ranks = bounds::ranks(start, stop, zset.len());

@@ -5,7 +5,7 @@ use crate::args::Args;
 use crate::command::{Access, Command, Cost, Keys, Run};
 use crate::fault::Outcome;
 use crate::keyspace::WriteCtx;
-use crate::types::Zset;
+use crate::types::{Zset, ZsetRef};
 use larder_resp::ReplyWriter;
 use std::ops::Range;
 
@@ -44,12 +44,12 @@ fn remove_range(
     ctx: &mut WriteCtx<'_, '_>,
     key: &[u8],
     name: &'static str,
-    choose: impl FnOnce(&Zset) -> Range<usize>,
+    choose: impl FnOnce(ZsetRef<'_>) -> Range<usize>,
     reply: &mut ReplyWriter<'_>,
 ) -> Outcome {
     let mut removed = 0;
     if let Some(mut zset) = ctx.open::<Zset>(key, event(name))? {
-        let ranks = choose(&zset);
+        let ranks = choose(zset.view());
         removed = zset.remove_ranks(ranks);
         zset.changed(removed as u64);
     }

@@ -8,7 +8,7 @@ use crate::fault::{Fault, Outcome};
 use crate::keyspace::ReadCtx;
 use crate::types::string::StringRef;
 use crate::types::zset::Scored;
-use crate::types::{Zset, draw};
+use crate::types::{Zset, ZsetRef, draw};
 use larder_resp::{ReplyWriter, format_g17};
 use std::collections::BTreeSet;
 
@@ -73,7 +73,7 @@ fn zrandmember(ctx: &ReadCtx<'_>, mut args: Args<'_>, reply: &mut ReplyWriter<'_
 /// Draws `count` members, each draw as if it were the first.
 fn reply_repeated(
     ctx: &ReadCtx<'_>,
-    zset: &Zset,
+    zset: ZsetRef<'_>,
     count: usize,
     with_scores: bool,
     reply: &mut ReplyWriter<'_>,

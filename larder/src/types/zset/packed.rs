@@ -4,7 +4,7 @@
 //! writes it, and it is why a small sorted set forgets the sign of -0.
 
 use super::{Digits, LexRange, ScoreRange, Scored, StringRef};
-use larder_structures::listpack::{Element, Iter, Listpack};
+use larder_structures::listpack::{Element, Iter, Listpack, ListpackRef};
 use std::ops::{Bound, Range};
 
 /// The largest magnitude that is stored as an integer.
@@ -23,7 +23,7 @@ pub(super) fn next_back<'a>(elements: &mut Iter<'a>) -> Option<Scored<'a>> {
 }
 
 /// All members with their scores.
-pub(super) fn iter(pack: &Listpack) -> impl Iterator<Item = Scored<'_>> {
+pub(super) fn iter(pack: ListpackRef<'_>) -> impl Iterator<Item = Scored<'_>> {
     let mut elements = pack.iter();
     std::iter::from_fn(move || next(&mut elements))
 }
@@ -45,7 +45,7 @@ fn with_score<R>(score: f64, work: impl FnOnce(Element<'_>) -> R) -> R {
 }
 
 /// Whether members and scores alternate, members are distinct, and scores are numbers in order.
-pub(super) fn is_sound(pack: &Listpack) -> bool {
+pub(super) fn is_sound(pack: ListpackRef<'_>) -> bool {
     if !pack.len().is_multiple_of(2) {
         return false;
     }
@@ -58,7 +58,7 @@ pub(super) fn is_sound(pack: &Listpack) -> bool {
 }
 
 /// The position of `member`, and its score.
-pub(super) fn find(pack: &Listpack, member: &[u8]) -> Option<(usize, f64)> {
+pub(super) fn find(pack: ListpackRef<'_>, member: &[u8]) -> Option<(usize, f64)> {
     let at = pack.find(member, 1)?;
     Some((at, score_of(pack.at(pack.next(at)?)?)))
 }
@@ -96,7 +96,7 @@ pub(super) fn insert(pack: &mut Listpack, member: &[u8], score: f64) {
 }
 
 /// See [`super::Zset::ranks_by_score`].
-pub(super) fn ranks_by_score(pack: &Listpack, range: ScoreRange) -> Range<usize> {
+pub(super) fn ranks_by_score(pack: ListpackRef<'_>, range: ScoreRange) -> Range<usize> {
     let is_before = |score: f64| match range.min {
         Bound::Unbounded => false,
         Bound::Included(min) => score < min,
@@ -113,7 +113,7 @@ pub(super) fn ranks_by_score(pack: &Listpack, range: ScoreRange) -> Range<usize>
 }
 
 /// See [`super::Zset::ranks_by_lex`].
-pub(super) fn ranks_by_lex(pack: &Listpack, range: LexRange<'_>) -> Range<usize> {
+pub(super) fn ranks_by_lex(pack: ListpackRef<'_>, range: LexRange<'_>) -> Range<usize> {
     let mut digits = Digits::new();
     let is_before = |item: &Scored<'_>| !range.begins_before(item.member.bytes(&mut digits));
     let start = iter(pack).take_while(is_before).count();
