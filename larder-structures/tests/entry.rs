@@ -18,6 +18,7 @@ type Stored = Entry<Pinned<Body>>;
 enum Held {
     Bytes(Vec<u8>),
     Integer(i64),
+    Packed(u8, Vec<u8>),
     Body(u64),
 }
 
@@ -54,6 +55,7 @@ fn held() -> impl Strategy<Value = Held> {
     prop_oneof![
         bytes().prop_map(Held::Bytes),
         integer.prop_map(Held::Integer),
+        (0u8..8, bytes()).prop_map(|(tag, bytes)| Held::Packed(tag, bytes)),
         any::<u64>().prop_map(Held::Body)
     ]
 }
@@ -86,6 +88,7 @@ fn value<'a>(held: &'a Held, counter: &Arc<()>) -> Value<'a, Pinned<Body>> {
     match held {
         Held::Bytes(bytes) => Value::Bytes(bytes),
         Held::Integer(number) => Value::Integer(*number),
+        Held::Packed(tag, bytes) => Value::Packed(*tag, bytes),
         Held::Body(number) => Value::Body(Pinned::new((*number, Arc::clone(counter)))),
     }
 }
@@ -120,6 +123,10 @@ impl Model {
                     -0x8000_0000..0x8000_0000 => 4,
                     _ => 8,
                 }
+            }
+            (Held::Packed(model_tag, model), ValueRef::Packed(tag, bytes)) => {
+                assert_eq!((tag, bytes), (*model_tag, &**model));
+                model.len()
             }
             (Held::Body(model), ValueRef::Body(body)) => {
                 assert_eq!(body.0, *model);

@@ -42,6 +42,8 @@ fn operations(tape: &mut Tape<'_>) {
         assert!(set.iter().eq(model.iter().copied()));
         assert_eq!((set.len(), set.is_empty()), (model.len(), model.is_empty()));
         assert_eq!((set.min(), set.max()), (model.first().copied(), model.last().copied()));
+        assert_eq!(Intset::copied(set.view(), vec![1; 3]), set);
+        assert_eq!(set.view().to_bytes(), set.as_bytes());
         assert!(set.heap_bytes() <= 4 * set.byte_len() + 80);
     }
     assert_eq!(Intset::from_bytes(set.clone().into_bytes()), Ok(set));
