@@ -66,6 +66,20 @@ pub enum ValueRef<'a, B: Body> {
     Body(&'a B::Target),
 }
 
+/// All that an entry says; see [`EntryRef::facts`].
+pub struct Facts<'a, B: Body> {
+    /// The value.
+    pub value: ValueRef<'a, B>,
+    /// When it expires, in Unix milliseconds.
+    pub expires_at_ms: Option<u64>,
+    /// The 24 bits of access clock.
+    pub clock: u32,
+    /// The owner's mark; see [`EntryRef::is_marked`].
+    pub is_marked: bool,
+    /// The bytes the entry itself takes, a body's own memory not counted.
+    pub memory: usize,
+}
+
 /// An owned entry with bodies of type `B`, which must be the size of a pointer.
 pub struct Entry<B> {
     memory: NonNull<u8>,
@@ -214,6 +228,37 @@ impl<B> Entry<B> {
         Entry::new(old.key(), value, old.expires_at_ms(), old.clock())
     }
 
+    /// Puts another string and expiry in place of those it has, and sets the clock. Returns whether they fit exactly into
+    /// its memory; if not, nothing has changed.
+    #[inline]
+    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "one layout, written or read as a whole")]
+    pub fn overwrite(&mut self, value: &Value<'_, B>, expires_at_ms: Option<u64>, clock: u32) -> bool {
+        let digits: [u8; 8];
+        let (kind, bytes) = match value {
+            Value::Bytes(bytes) => (KIND_BYTES, *bytes),
+            Value::Integer(number) => {
+                digits = number.to_le_bytes();
+                (KIND_INTEGER, &digits[..integer_len(*number)])
+            }
+            Value::Packed(..) | Value::Body(_) => return false,
+        };
+        let parts = self.as_ref().parts();
+        let expiry_len = expires_at_ms.map_or(0, expiry_len);
+        if parts.head & KIND != kind || parts.value_len != bytes.len() || parts.expiry_len() != expiry_len {
+            return false;
+        }
+        let expiry = expires_at_ms.unwrap_or(0).to_le_bytes();
+        // SAFETY: the entry is owned, so nobody reads it; it has `expiry_len` bytes of expiry, at most 8, and a value as
+        // long as `bytes`, which cannot be part of an entry that is owned here.
+        unsafe {
+            std::ptr::copy_nonoverlapping(expiry.as_ptr(), parts.expiry, expiry_len);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), parts.value, bytes.len());
+        }
+        let marks = parts.head & ((1 << CLOCK_SHIFT) - 1) & !MARK;
+        self.set_head(marks | clock.min(CLOCK_MAX) << CLOCK_SHIFT);
+        true
+    }
+
     /// The entry with another expiry.
     #[must_use]
     #[expect(clippy::multiple_unsafe_ops_per_block, reason = "one layout, written or read as a whole")]
@@ -356,7 +401,14 @@ impl<'a, B> EntryRef<'a, B> {
     where
         B: Body,
     {
-        let parts = self.parts();
+        Self::value_in(&self.parts())
+    }
+
+    #[inline]
+    fn value_in(parts: &Parts) -> ValueRef<'a, B>
+    where
+        B: Body,
+    {
         // SAFETY: the value's bytes live as long as the entry, 'a.
         let bytes = unsafe { std::slice::from_raw_parts(parts.value, parts.value_len) };
         match parts.head & KIND {
@@ -372,10 +424,33 @@ impl<'a, B> EntryRef<'a, B> {
         }
     }
 
+    /// All that the entry says, its layout read once.
+    #[inline]
+    pub fn facts(self) -> Facts<'a, B>
+    where
+        B: Body,
+    {
+        let parts = self.parts();
+        Facts {
+            value: Self::value_in(&parts),
+            expires_at_ms: Self::expiry_in(&parts),
+            clock: parts.head >> CLOCK_SHIFT,
+            is_marked: parts.head & MARK != 0,
+            memory: slab::rounded(parts.size),
+        }
+    }
+
     /// When the entry expires, in Unix milliseconds.
     #[inline]
     pub fn expires_at_ms(self) -> Option<u64> {
-        let parts = self.parts();
+        if self.head().load(Ordering::Relaxed) & (EXPIRY_SHORT | EXPIRY_LONG) == 0 {
+            return None;
+        }
+        Self::expiry_in(&self.parts())
+    }
+
+    #[inline]
+    fn expiry_in(parts: &Parts) -> Option<u64> {
         let len = parts.expiry_len();
         if len == 0 {
             return None;

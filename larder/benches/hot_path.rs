@@ -1,5 +1,8 @@
 //! The hot commands through `Engine::execute`, for counting instructions.
 //!
+//! The rows are `get`, `set`, `setex`, `incr`, `hset`, `sadd`, `zadd` and `lpush`; a row's cost is the difference of two
+//! runs, one of them with no commands, divided by how many the other had.
+//!
 //! `valgrind --tool=callgrind target/release/deps/hot_path-* get 200000` counts what a GET costs from request to reply,
 //! the same on every machine; without valgrind it prints nanoseconds, which are only good for a first look.
 

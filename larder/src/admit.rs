@@ -9,24 +9,28 @@ use crate::registry::{self, Registered};
 use crate::session::{Multi, Session};
 use larder_resp::{Proto, Request};
 
-/// The command a request names, its arity checked.
-///
-/// # Errors
-/// Why it cannot run, with the command if there is one of this name.
-pub(crate) fn resolve(
-    request: Request<'_>,
-) -> Result<&'static Registered, (Option<&'static Registered>, Fault)> {
-    let Some(top) = registry::find(request.arg(0)) else { return Err((None, unknown_command(request))) };
+/// The command a request names, if there is one and its arity fits; otherwise [`refusal`] knows why not.
+#[inline]
+pub(crate) fn resolve(request: Request<'_>) -> Option<&'static Registered> {
+    let top = registry::find(request.arg(0))?;
     let registered = if top.command.subcommands.is_empty() || request.len() < 2 {
         top
     } else {
-        top.subcommand(request.arg(1)).ok_or_else(|| (None, unknown_subcommand(top, request)))?
+        top.subcommand(request.arg(1))?
     };
-    if registered.accepts(request.len()) {
-        Ok(registered)
-    } else {
-        Err((Some(registered), Fault::arity(&registered.full_name)))
-    }
+    registered.accepts(request.len()).then_some(registered)
+}
+
+/// Why a request that [`resolve`] knows nothing of cannot run, with the command if there is one of its name.
+#[cold]
+pub(crate) fn refusal(request: Request<'_>) -> (Option<&'static Registered>, Fault) {
+    let Some(top) = registry::find(request.arg(0)) else { return (None, unknown_command(request)) };
+    let registered = match top.subcommand(request.arg(1)) {
+        Some(subcommand) => subcommand,
+        None if top.command.subcommands.is_empty() || request.len() < 2 => top,
+        None => return (None, unknown_subcommand(top, request)),
+    };
+    (Some(registered), Fault::arity(&registered.full_name))
 }
 
 /// Names and arguments of strangers are shown up to 128 bytes, and as far as the first zero byte, where a real server

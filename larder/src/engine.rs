@@ -58,7 +58,7 @@ pub struct Engine {
     /// Logical to physical database; changed by SWAPDB behind the gate.
     physical: Box<[AtomicU8]>,
     /// Bytes of entries and values, but for what shards have not reported yet.
-    pub(crate) memory: AtomicI64,
+    pub(crate) memory: Apart<AtomicI64>,
     pub(crate) feed: Feed,
     pub(crate) log: Arc<Log>,
     /// All connections.
@@ -71,7 +71,7 @@ pub struct Engine {
     pub(crate) pinned_jobs: AtomicUsize,
     pub(crate) clock: Arc<dyn Clock>,
     host: OnceLock<Arc<dyn Host>>,
-    random: AtomicU64,
+    random: Apart<AtomicU64>,
     freer: OnceLock<Sender<Garbage>>,
     /// Commands that took long.
     pub slowlog: Slowlog,
@@ -80,6 +80,19 @@ pub struct Engine {
     pub saves: SaveState,
     /// The shard at which the next tick begins.
     pub(crate) sweep_shard: AtomicUsize,
+}
+
+/// Something that all threads write now and then, on cache lines of its own: what lies beside it is read by every command.
+#[repr(align(128))]
+pub(crate) struct Apart<T>(T);
+
+impl<T> std::ops::Deref for Apart<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.0
+    }
 }
 
 /// What became of a request.
@@ -125,7 +138,7 @@ impl Engine {
             shards: Shards::new((0..shards).map(|index| Shard::new(index, shards))),
             config: options.config,
             physical: (0..databases).map(|db| AtomicU8::new(db as u8)).collect(),
-            memory: AtomicI64::new(0),
+            memory: Apart(AtomicI64::new(0)),
             feed: Feed::default(),
             log: Arc::default(),
             clients: Clients::default(),
@@ -135,7 +148,7 @@ impl Engine {
             pinned_jobs: AtomicUsize::new(0),
             clock: options.clock,
             host: OnceLock::new(),
-            random: AtomicU64::new(options.seed),
+            random: Apart(AtomicU64::new(options.seed)),
             freer: OnceLock::new(),
             slowlog: Slowlog::default(),
             pause: Pause::default(),
@@ -295,7 +308,7 @@ impl Engine {
         let mut latest_ms = lane.now_ms();
         hold.for_each(|shard| latest_ms = latest_ms.max(shard.now_ms));
         if latest_ms > lane.now_ms() {
-            lane.now_us = latest_ms * 1000;
+            lane.set_now_us(latest_ms * 1000);
         }
         hold.for_each(|shard| {
             if shard.now_ms != latest_ms {

@@ -13,9 +13,11 @@ pub struct Lane {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) stats: Arc<LaneStats>,
     pub(crate) effects: Effects,
-    /// Unix time of this turn.
+    /// Unix time of this turn, in microseconds, and the same in milliseconds and in seconds.
     pub(crate) now_us: u64,
-    /// When the last command ended, on the clock for durations: where the next one of this turn begins.
+    now_ms: u64,
+    access_clock: u32,
+    /// When the last command ended, on the clock for laps: where the next one of this turn begins.
     pub(crate) mark_us: u64,
     /// Whether long commands may be handed to a worker: the caller knows what to do with
     /// [`crate::engine::Step::Long`].
@@ -24,35 +26,47 @@ pub struct Lane {
 
 impl Lane {
     pub(crate) fn new(clock: Arc<dyn Clock>, stats: Arc<LaneStats>, hands_off: bool) -> Lane {
-        let (now_us, mark_us) = (clock.unix_us(), clock.elapsed_us());
-        Lane { clock, stats, effects: Effects::default(), now_us, mark_us, hands_off }
+        let mark_us = clock.lap_us();
+        let effects = Effects::default();
+        let mut lane =
+            Lane { clock, stats, effects, now_us: 0, now_ms: 0, access_clock: 0, mark_us, hands_off };
+        lane.set_now_us(lane.clock.unix_us());
+        lane
     }
 
     /// Begins a turn: reads the clock once for all commands that follow.
     #[inline]
     pub fn begin_turn(&mut self) {
-        self.now_us = self.clock.unix_us();
-        self.mark_us = self.clock.elapsed_us();
+        self.set_now_us(self.clock.unix_us());
+        self.mark_us = self.clock.lap_us();
+    }
+
+    /// Sets the time of this turn.
+    #[inline]
+    pub(crate) fn set_now_us(&mut self, now_us: u64) {
+        self.now_us = now_us;
+        self.now_ms = now_us / 1000;
+        self.access_clock = (now_us / 1_000_000) as u32 & larder_structures::entry::CLOCK_MAX;
     }
 
     /// Microseconds since the turn began or the last command ended, whichever was later: within a turn commands run
     /// back to back, so one reading of the clock ends one and begins the next.
     #[inline]
     pub(crate) fn lap_us(&mut self) -> u64 {
-        let before_us = std::mem::replace(&mut self.mark_us, self.clock.elapsed_us());
+        let before_us = std::mem::replace(&mut self.mark_us, self.clock.lap_us());
         self.mark_us.saturating_sub(before_us)
     }
 
     /// Unix time of this turn in milliseconds.
     #[inline]
     pub fn now_ms(&self) -> u64 {
-        self.now_us / 1000
+        self.now_ms
     }
 
     /// The access clock: seconds, 24 bits.
     #[inline]
     pub(crate) fn access_clock(&self) -> u32 {
-        (self.now_us / 1_000_000) as u32 & larder_structures::entry::CLOCK_MAX
+        self.access_clock
     }
 
     /// The counters.

@@ -45,6 +45,7 @@ pub mod usage;
 mod admit;
 mod exec;
 pub mod fault;
+mod prefetch;
 
 // The commands, the keys and values they work on, and what a change causes.
 mod commands;
@@ -70,7 +71,7 @@ pub mod time;
 
 pub use embedded::{Connection, Larder, SetOptions, Ttl};
 pub use engine::{Engine, Options};
-pub use exec::Job;
+pub use exec::{Job, Plan};
 pub use session::Session;
 
 /// The level of Redis whose behaviour this engine has, as clients are told.

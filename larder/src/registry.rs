@@ -1,6 +1,6 @@
 //! From a name to its command.
 
-use crate::command::{Command, Find, Keys};
+use crate::command::{Command, Find, Keys, Run, Trait};
 use crate::commands;
 use crate::usage::Usage;
 use larder_resp::Request;
@@ -24,6 +24,13 @@ pub struct Registered {
     subcommands: Vec<usize>,
     /// The one key at argument 1, the case that planning does not have to look further for.
     pub(crate) single_key: bool,
+    /// A command on that one key which never takes long: the case that execution does not have to look further for.
+    pub(crate) is_short: bool,
+    /// Whether it writes keys.
+    pub(crate) is_write: bool,
+    /// Whether it holds the gate for nearly all of its time.
+    pub(crate) holds_gate: bool,
+    words: usize,
 }
 
 struct Registry {
@@ -35,7 +42,7 @@ struct Registry {
 /// A place in the table of names.
 #[derive(Clone, Copy)]
 struct Slot {
-    /// The first eight letters of the name, folded.
+    /// Eight letters of the name, folded; see [`head`].
     head: u64,
     /// Length of the name; 0 for an empty slot.
     len: u8,
@@ -90,10 +97,25 @@ impl Registered {
             None => command.name.to_ascii_lowercase(),
         };
         let single_key = matches!(command.keys, [Keys { find: Find::Range { first: 1, last: 1, .. }, .. }]);
-        Registered { command, parent, id, arity, full_name, subcommands: Vec::new(), single_key }
+        let is_short =
+            single_key && command.work.is_none() && matches!(command.run, Run::Read(_) | Run::Write(_));
+        Registered {
+            command,
+            parent,
+            id,
+            arity,
+            full_name,
+            subcommands: Vec::new(),
+            single_key,
+            is_short,
+            is_write: command.is_write(),
+            holds_gate: matches!(command.run, Run::Gate(..)) || command.is(Trait::HoldsGate),
+            words,
+        }
     }
 
     /// Whether a request of `words` words, the name included, fits the arity.
+    #[inline]
     pub fn accepts(&self, words: usize) -> bool {
         let words = words as i64;
         if self.arity >= 0 { words == self.arity } else { words >= -self.arity }
@@ -110,8 +132,9 @@ impl Registered {
     }
 
     /// How many words of a request are its name.
+    #[inline]
     pub fn words(&self) -> usize {
-        1 + usize::from(self.parent.is_some())
+        self.words
     }
 }
 
@@ -141,15 +164,22 @@ pub fn find(name: &[u8]) -> Option<&'static Registered> {
     }
 }
 
-/// The first eight bytes of a name with the bit cleared that tells small letters from capitals. Only a letter folds to
-/// a capital letter, so for names of letters equal heads are equal letters.
+/// Bytes of a name with the bit cleared that tells small letters from capitals: the first eight, or of a shorter name
+/// all of them, in an order that depends on its length. Only a letter folds to a capital letter, so for names of
+/// letters of the same length, up to eight, equal heads are equal letters.
 #[inline]
 fn head(name: &[u8]) -> u64 {
     const FOLD: u64 = 0xdfdf_dfdf_dfdf_dfdf;
-    if let Some(first) = name.first_chunk::<8>() {
-        return u64::from_le_bytes(*first) & FOLD;
-    }
-    let word = name.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    let word = if let Some(first) = name.first_chunk::<8>() {
+        u64::from_le_bytes(*first)
+    } else if let (Some(first), Some(last)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        // The two overlap in names of less than eight letters.
+        u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
+    } else if let [first, .., last] = name {
+        u64::from(*first) | u64::from(name[name.len() / 2]) << 8 | u64::from(*last) << 16
+    } else {
+        name.first().map_or(0, |only| u64::from(*only))
+    };
     word & FOLD
 }
 

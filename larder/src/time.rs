@@ -3,6 +3,7 @@
 //! The engine never asks the system: it asks the [`Clock`] it was opened with, once per turn of an event loop and
 //! once per command for durations. Tests hand in a clock that stands still.
 
+use larder_structures::sys::CycleCounter;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// A source of time.
@@ -12,18 +13,25 @@ pub trait Clock: Send + Sync {
 
     /// Microseconds since some moment, never going back; for durations.
     fn elapsed_us(&self) -> u64;
+
+    /// The same, read after every command: as cheap as possible. It may run a little fast or slow, so it is good for
+    /// durations of minutes; its readings are not comparable with those of [`Clock::elapsed_us`].
+    fn lap_us(&self) -> u64 {
+        self.elapsed_us()
+    }
 }
 
 /// The system's clocks.
 #[derive(Debug)]
 pub struct SystemClock {
     start: Instant,
+    counter: Option<CycleCounter>,
 }
 
 impl Default for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the system")]
     fn default() -> Self {
-        SystemClock { start: Instant::now() }
+        SystemClock { start: Instant::now(), counter: CycleCounter::find() }
     }
 }
 
@@ -35,5 +43,13 @@ impl Clock for SystemClock {
 
     fn elapsed_us(&self) -> u64 {
         self.start.elapsed().as_micros() as u64
+    }
+
+    #[inline]
+    fn lap_us(&self) -> u64 {
+        match self.counter {
+            Some(counter) => counter.now_us(),
+            None => self.elapsed_us(),
+        }
     }
 }

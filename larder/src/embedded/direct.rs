@@ -12,7 +12,7 @@ use crate::effects::Event;
 use crate::engine::Engine;
 use crate::exec::count_lookups;
 use crate::fault::Fault;
-use crate::keyspace::{Expiry, ReadCtx, WriteCtx};
+use crate::keyspace::{Expiry, PlannedKey, ReadCtx, WriteCtx};
 use crate::registry::{self, Registered};
 use crate::types::string::Digits;
 use larder_resp::OwnedRequest;
@@ -63,17 +63,17 @@ impl Larder {
         self.home.callers.with(|engine, caller| {
             begin(engine, caller, registered)?;
             let lane = &mut caller.lane;
-            let hold = engine.shards.one(hash::shard(hash::of(key), engine.shard_count()));
+            let hash = hash::of(key);
+            let hold = engine.shards.one(hash::shard(hash, engine.shard_count()));
             let mut hold = engine.enter(lane, hold)?;
-            let ctx = engine.reader(lane, &hold, self.db, true);
+            let planned = PlannedKey::new(key, hash);
+            let ctx = ReadCtx { planned, ..engine.reader(lane, &hold, self.db, true) };
             let result = work(&ctx);
             let notes = ctx.notes;
             let expired = count_lookups(lane, notes);
             if !expired.is_empty() {
                 engine.begin_effects(lane);
-                for key in expired {
-                    engine.writer(lane, &mut hold, self.db).expire_if_due(hash::of(&key), &key);
-                }
+                engine.expire(lane, &mut hold, self.db, expired);
                 engine.commit_removals(lane, &mut hold);
             }
             drop(hold);
@@ -97,10 +97,12 @@ impl Larder {
             if registered.command.memory == Memory::Grows && engine.is_short_of_memory() {
                 return Err(Fault::OUT_OF_MEMORY);
             }
-            let hold = engine.shards.one(hash::shard(hash::of(key), engine.shard_count()));
+            let hash = hash::of(key);
+            let hold = engine.shards.one(hash::shard(hash, engine.shard_count()));
             let mut hold = engine.enter(lane, hold)?;
+            let planned = PlannedKey::new(key, hash);
             engine.begin_effects(lane);
-            let result = work(&mut engine.writer(lane, &mut hold, self.db));
+            let result = work(&mut WriteCtx { planned, ..engine.writer(lane, &mut hold, self.db) });
             let request = if lane.effects.is_logged { as_request() } else { OwnedRequest::default() };
             engine.end_command(lane, hold, self.db, registered, request.as_request());
             result
@@ -281,7 +283,7 @@ fn begin(engine: &Engine, caller: &mut Caller, registered: &Registered) -> Resul
         return Err(Fault::POISONED);
     }
     let lane = &mut caller.lane;
-    lane.now_us = lane.clock.unix_us();
+    lane.set_now_us(lane.clock.unix_us());
     lane.stats.processed.add(1);
     lane.stats.commands[registered.id].calls.add(1);
     Ok(())

@@ -13,7 +13,7 @@ use crate::args::Args;
 use crate::command::{Access, Computed, Run, Store};
 use crate::engine::Engine;
 use crate::fault::{Fault, Outcome};
-use crate::keyspace::{Notes, PinnedKey, ReadCtx, Shard, Source};
+use crate::keyspace::{Notes, PinnedKey, PlannedKey, ReadCtx, Shard, Source};
 use crate::lane::Lane;
 use crate::registry::{self, Registered};
 use crate::session::Session;
@@ -100,6 +100,7 @@ impl Engine {
                 physical: self.physical(job.db),
                 now_ms: lane.now_ms(),
                 clock: None,
+                planned: PlannedKey::NONE,
                 notes: Notes::default(),
             };
             let computed = match job.registered.command.run {
@@ -173,7 +174,9 @@ impl Engine {
             (!self.meets_a_pin(&hold, job.db, job.registered, request)).then_some(Ok(hold))
         })?;
         self.begin_effects(lane);
-        let outcome = self.run_held(lane, &mut hold, job.db, job.touches, job.registered, request, reply);
+        let key = PlannedKey::NONE;
+        let outcome =
+            self.run_held(lane, &mut hold, job.db, job.touches, job.registered, key, request, reply);
         self.end_command(lane, hold, job.db, job.registered, request);
         outcome
     }

@@ -23,11 +23,11 @@ use crate::args::Args;
 use crate::command::{Run, Store, Trait};
 use crate::engine::{Engine, ServerCtx, Step};
 use crate::fault::{Fault, Outcome};
-use crate::keyspace::{Notes, ReadCtx, Shard, Source, WriteCtx};
+use crate::keyspace::{Notes, PlannedKey, ReadCtx, Shard, Source, WriteCtx};
 use crate::lane::Lane;
 use crate::registry::{self, Registered};
 use crate::session::{Parking, Replies, Session};
-use larder_resp::{ReplyWriter, Request};
+use larder_resp::{Proto, ReplyWriter, Request};
 use larder_structures::hash;
 use larder_structures::sync::Hold;
 #[cfg(doc)]
@@ -39,7 +39,37 @@ pub use job::Job;
 /// Elements from which on a command is handed to a worker.
 const LONG_WORK: u64 = 4096;
 
+/// What is known of a request before anything is locked; made by [`Engine::plan`].
+#[derive(Clone, Copy)]
+pub struct Plan {
+    /// The command, if there is one of this name and its arity fits.
+    registered: Option<&'static Registered>,
+    /// The hash of its key, if it is a short command on one key.
+    hash: u64,
+}
+
+impl Plan {
+    /// The hash of the one key that a short command will look up, for who wants to fetch it into the cache beforehand.
+    #[inline]
+    pub fn key_hash(&self) -> Option<u64> {
+        self.registered.filter(|registered| registered.is_short).map(|_| self.hash)
+    }
+
+    #[inline]
+    fn key<'r>(&self, request: Request<'r>) -> PlannedKey<'r> {
+        PlannedKey::new(request.arg(1), self.hash)
+    }
+}
+
 impl Engine {
+    /// Finds the command of a request and hashes its key; touches no data.
+    #[inline]
+    pub fn plan(&self, request: Request<'_>) -> Plan {
+        let registered = admit::resolve(request);
+        let is_short = registered.is_some_and(|registered| registered.is_short);
+        Plan { registered, hash: if is_short { hash::of(request.arg(1)) } else { 0 } }
+    }
+
     /// Executes one request of a connection and appends its reply to `out`.
     pub fn execute(
         &self,
@@ -48,11 +78,58 @@ impl Engine {
         request: Request<'_>,
         out: &mut Vec<u8>,
     ) -> Step {
+        self.execute_planned(lane, session, self.plan(request), request, out)
+    }
+
+    /// [`Engine::execute`] for who has the plan of this request already.
+    pub fn execute_planned(
+        &self,
+        lane: &mut Lane,
+        session: &mut Session,
+        plan: Plan,
+        request: Request<'_>,
+        out: &mut Vec<u8>,
+    ) -> Step {
+        match plan.registered {
+            Some(registered) if registered.is_short && self.is_plain(session) => {
+                let mut reply = ReplyWriter::new(out, session.proto);
+                self.run_timed(lane, session, registered, plan, request, &mut reply)
+            }
+            _ => self.execute_checked(lane, session, plan, request, out),
+        }
+    }
+
+    /// Whether no check before a command could have a say, no transaction is being queued, nobody watches, and the reply
+    /// is wanted: nearly always.
+    #[inline]
+    fn is_plain(&self, session: &Session) -> bool {
+        !self.is_poisoned()
+            && !self.is_short_of_memory()
+            && !self.pause.is_begun()
+            && !self.clients.has_monitors()
+            && session.is_authenticated
+            && session.multi.is_none()
+            && session.replies == Replies::On
+            && session.parked.is_none()
+            && !(session.proto == Proto::Resp2 && session.client.is_subscriber())
+    }
+
+    fn execute_checked(
+        &self,
+        lane: &mut Lane,
+        session: &mut Session,
+        plan: Plan,
+        request: Request<'_>,
+        out: &mut Vec<u8>,
+    ) -> Step {
         let start = out.len();
         let mut reply = ReplyWriter::new(out, session.proto);
-        let mut step = match admit::resolve(request) {
-            Ok(registered) => self.dispatch(lane, session, registered, request, &mut reply),
-            Err((registered, fault)) => self.turn_away(lane, session, registered, fault, &mut reply),
+        let mut step = match plan.registered {
+            Some(registered) => self.dispatch(lane, session, registered, plan, request, &mut reply),
+            None => {
+                let (registered, fault) = admit::refusal(request);
+                self.turn_away(lane, session, registered, fault, &mut reply)
+            }
         };
         if session.replies != Replies::On && !matches!(step, Step::Parked) && is_muted(session) {
             out.truncate(start);
@@ -68,6 +145,7 @@ impl Engine {
         lane: &mut Lane,
         session: &mut Session,
         registered: &'static Registered,
+        plan: Plan,
         request: Request<'_>,
         reply: &mut ReplyWriter<'_>,
     ) -> Step {
@@ -90,7 +168,7 @@ impl Engine {
         if self.clients.has_monitors() && !matches!(session.parked, Some(Parking::Pins(_))) {
             self.show_to_monitors(lane, session, registered, request);
         }
-        self.run_timed(lane, session, registered, request, reply)
+        self.run_timed(lane, session, registered, plan, request, reply)
     }
 
     /// Refuses a command: it spoils the transaction it would be queued in; an EXEC that is refused ends its own.
@@ -122,11 +200,18 @@ impl Engine {
         lane: &mut Lane,
         session: &mut Session,
         registered: &'static Registered,
+        plan: Plan,
         request: Request<'_>,
         reply: &mut ReplyWriter<'_>,
     ) -> Step {
         let mark = reply.mark();
-        let result = self.run(lane, session, registered, request, reply);
+        let result = if registered.is_short
+            && let Some(outcome) = self.run_short(lane, session, registered, plan, request, reply)
+        {
+            outcome.map(|()| Step::Done)
+        } else {
+            self.run(lane, session, registered, request, reply)
+        };
         if session.parked.is_some() && !matches!(result, Ok(Step::Parked)) {
             self.stop_waiting(session);
         }
@@ -163,7 +248,7 @@ impl Engine {
         if has_failed {
             command.failed.add(1);
         }
-        if matches!(registered.command.run, Run::Gate(..)) || registered.command.is(Trait::HoldsGate) {
+        if registered.holds_gate {
             self.stats.longest_gate_us.fetch_max(usec, Ordering::Relaxed);
         }
         let limit = self.config.slowlog_slower_than_us.load(Ordering::Relaxed);
@@ -196,6 +281,34 @@ impl Engine {
         lane.stats.errors.add(1);
         self.stats.count_error(fault.code());
         reply.error(fault.message());
+    }
+
+    /// Runs a short command on one key. `None` if pins are about, which a writer has to look out for.
+    #[inline(always)]
+    fn run_short(
+        &self,
+        lane: &mut Lane,
+        session: &Session,
+        registered: &'static Registered,
+        plan: Plan,
+        request: Request<'_>,
+        reply: &mut ReplyWriter<'_>,
+    ) -> Option<Outcome> {
+        let index = hash::shard(plan.hash, self.shards.len());
+        let mut hold = self.shards.one(index);
+        if self.shards.is_poisoned() {
+            return Some(Err(Fault::POISONED));
+        }
+        if self.pinned_jobs.load(Ordering::Acquire) > 0 {
+            return None;
+        }
+        agree_with(lane, hold.shard_mut(index));
+        self.begin_effects(lane);
+        let touches = !session.client.no_touch.load(Ordering::Relaxed);
+        let key = plan.key(request);
+        let outcome = self.run_held(lane, &mut hold, session.db, touches, registered, key, request, reply);
+        self.end_command(lane, hold, session.db, registered, request);
+        Some(outcome)
     }
 
     fn run(
@@ -238,7 +351,8 @@ impl Engine {
             }
         }
         self.begin_effects(lane);
-        let outcome = self.run_held(lane, &mut hold, session.db, touches, registered, request, reply);
+        let key = PlannedKey::NONE;
+        let outcome = self.run_held(lane, &mut hold, session.db, touches, registered, key, request, reply);
         self.end_command(lane, hold, session.db, registered, request);
         outcome.map(|()| Step::Done)
     }
@@ -253,7 +367,7 @@ impl Engine {
         registered: &Registered,
         request: Request<'_>,
     ) {
-        let has_written = lane.effects.dirty > 0 && registered.command.is_write();
+        let has_written = lane.effects.dirty > 0 && registered.is_write;
         lane.effects.end_step(db, has_written.then_some(request));
         self.commit(lane, &mut hold);
         drop(hold);
@@ -307,36 +421,48 @@ impl Engine {
         db: usize,
         touches: bool,
         registered: &'static Registered,
+        key: PlannedKey<'_>,
         request: Request<'_>,
         reply: &mut ReplyWriter<'_>,
     ) -> Outcome {
         let args = Args::new(request, registered.words());
         match registered.command.run {
             Run::Read(handler) => {
-                let ctx = self.reader(lane, hold, db, touches);
+                let ctx = ReadCtx { planned: key, ..self.reader(lane, hold, db, touches) };
                 let outcome = handler(&ctx, args, reply);
-                let notes = ctx.notes;
-                for key in count_lookups(lane, notes) {
-                    self.writer(lane, hold, db).expire_if_due(hash::of(&key), &key);
-                }
+                let expired = count_lookups(lane, ctx.notes);
+                self.expire(lane, hold, db, expired);
                 outcome
             }
             Run::Write(handler) | Run::Gate(handler, _) => {
-                handler(&mut self.writer(lane, hold, db), args, reply)
+                handler(&mut WriteCtx { planned: key, ..self.writer(lane, hold, db) }, args, reply)
             }
             Run::Store(Store { compute, install }) => {
                 let ctx = self.reader(lane, hold, db, touches);
                 let computed = compute(&ctx, args);
-                let notes = ctx.notes;
-                for key in count_lookups(lane, notes) {
-                    self.writer(lane, hold, db).expire_if_due(hash::of(&key), &key);
-                }
+                let expired = count_lookups(lane, ctx.notes);
+                self.expire(lane, hold, db, expired);
                 install(&mut self.writer(lane, hold, db), args, computed?, reply)
             }
             Run::Server(_) | Run::Container => Ok(()),
         }
     }
 
+    /// Deletes keys that a reader found expired.
+    #[inline]
+    pub(crate) fn expire(
+        &self,
+        lane: &mut Lane,
+        hold: &mut Hold<'_, Shard>,
+        db: usize,
+        expired: Vec<Box<[u8]>>,
+    ) {
+        for key in expired {
+            self.writer(lane, hold, db).expire_if_due(hash::of(&key), &key);
+        }
+    }
+
+    #[inline]
     pub(crate) fn reader<'a>(
         &'a self,
         lane: &Lane,
@@ -351,10 +477,12 @@ impl Engine {
             physical: self.physical(db),
             now_ms: lane.now_ms(),
             clock: touches.then(|| lane.access_clock()),
+            planned: PlannedKey::NONE,
             notes: Default::default(),
         }
     }
 
+    #[inline]
     pub(crate) fn writer<'c, 'h>(
         &'c self,
         lane: &'c mut Lane,
@@ -368,10 +496,12 @@ impl Engine {
             physical: self.physical(db),
             now_ms: lane.now_ms(),
             clock: lane.access_clock(),
+            planned: PlannedKey::NONE,
             effects: &mut lane.effects,
         }
     }
 
+    #[inline]
     pub(crate) fn begin_effects(&self, lane: &mut Lane) {
         debug_assert!(lane.effects.is_none(), "effects were left over");
         lane.effects.is_heard = self.feed.is_heard();
@@ -379,11 +509,16 @@ impl Engine {
     }
 
     /// Commits what the steps that have ended have caused, under their locks.
+    #[inline]
     fn commit(&self, lane: &mut Lane, hold: &mut Hold<'_, Shard>) {
-        let effects = &mut lane.effects;
-        if effects.is_none() {
-            return;
+        if !lane.effects.is_none() {
+            self.commit_effects(lane, hold);
         }
+    }
+
+    #[inline]
+    fn commit_effects(&self, lane: &mut Lane, hold: &mut Hold<'_, Shard>) {
+        let effects = &mut lane.effects;
         lane.stats.dirty.add(std::mem::take(&mut effects.dirty));
         lane.stats.expired.add(std::mem::take(&mut effects.expired));
         lane.stats.evicted.add(std::mem::take(&mut effects.evicted));
@@ -419,7 +554,19 @@ fn is_muted(session: &mut Session) -> bool {
     }
 }
 
+/// Agrees with a shard just taken on what time it is: the later of what it and this lane have seen. A clock that is set
+/// back, or a lane that began its turn earlier than another, thus never sees again what has expired.
+#[inline]
+fn agree_with(lane: &mut Lane, shard: &mut Shard) {
+    match shard.now_ms.cmp(&lane.now_ms()) {
+        std::cmp::Ordering::Less => shard.now_ms = lane.now_ms(),
+        std::cmp::Ordering::Equal => {}
+        std::cmp::Ordering::Greater => lane.set_now_us(shard.now_ms * 1000),
+    }
+}
+
 /// Counts the hits and misses of a reader, and returns the keys it found expired.
+#[inline]
 pub(crate) fn count_lookups(lane: &Lane, notes: Notes) -> Vec<Box<[u8]>> {
     lane.stats.hits.add(notes.hits.get());
     lane.stats.misses.add(notes.misses.get());

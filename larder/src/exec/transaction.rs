@@ -4,7 +4,7 @@ use crate::args::Args;
 use crate::command::{Run, Trait};
 use crate::engine::{Engine, ServerCtx, Step};
 use crate::fault::Fault;
-use crate::keyspace::Shard;
+use crate::keyspace::{PlannedKey, Shard};
 use crate::lane::Lane;
 use crate::registry::{self};
 use crate::session::{Multi, Session};
@@ -107,7 +107,7 @@ impl Engine {
                     ServerCtx { engine: self, lane, session, hold: Some(hold), registered, step: Step::Done };
                 handler(&mut ctx, args, reply)
             } else {
-                self.run_held(lane, hold, session.db, touches, registered, request, reply)
+                self.run_held(lane, hold, session.db, touches, registered, PlannedKey::NONE, request, reply)
             };
             let usec = lane.clock.elapsed_us().saturating_sub(began_us);
             self.account_call(lane, Some(session), registered, request, usec, outcome.is_err());

@@ -37,7 +37,7 @@ impl Engine {
             let found = Found::new(entry);
             let is_empty = matches!(found.view, super::View::Body(body) if body.elements() == 0);
             assert!(!is_empty, "the collection under {key} is empty");
-            walked += found.memory as i64;
+            walked += found.memory() as i64;
         }
         assert_eq!(walked, db.memory(), "the memory of a database in a shard differs from a walk");
         walked

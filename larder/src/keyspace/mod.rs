@@ -2,6 +2,7 @@
 
 mod check;
 pub(crate) mod eviction;
+mod key;
 mod read;
 mod shard;
 mod view;
@@ -13,6 +14,7 @@ pub use read::ReadCtx;
 pub use view::{Found, View};
 pub use write::{Expiry, Guard, Taken, WriteCtx};
 
+pub(crate) use key::PlannedKey;
 pub(crate) use read::{Notes, PinnedKey, Source};
 pub(crate) use shard::{Ledger, Shard, StoredEntry};
 pub(crate) use watch::{WatchFlag, Watchers};

@@ -4,6 +4,7 @@
 //! run on pinned values without any lock. What a lookup causes all the same (a hit counted, an access clock moved, an
 //! expired key to be removed) is noted, and the executor does it afterwards, still under the locks if there are any.
 
+use super::key::PlannedKey;
 use super::shard::Shard;
 use super::view::{Found, View, shared_of};
 use crate::engine::Engine;
@@ -58,6 +59,7 @@ pub struct ReadCtx<'a> {
     pub now_ms: u64,
     /// What lookups set access clocks to; `None` leaves them alone.
     pub(crate) clock: Option<u32>,
+    pub(crate) planned: PlannedKey<'a>,
     pub(crate) notes: Notes,
 }
 
@@ -73,7 +75,7 @@ impl<'a> ReadCtx<'a> {
         self.find_with(key, None)
     }
 
-    #[inline]
+    #[inline(always)]
     fn find_with(&self, key: &[u8], clock: Option<u32>) -> Option<Found<'_>> {
         let found = self.look(key, clock);
         let counter = if found.is_some() { &self.notes.hits } else { &self.notes.misses };
@@ -86,42 +88,37 @@ impl<'a> ReadCtx<'a> {
         self.look(key, None)
     }
 
-    #[inline]
+    #[inline(always)]
     fn look(&self, key: &[u8], clock: Option<u32>) -> Option<Found<'_>> {
         match self.source {
             Source::Held(hold) => {
-                let hash = hash::of(key);
+                let hash = self.planned.hash_of(key);
                 let shard = hold.shard(hash::shard(hash, self.engine.shard_count()));
                 let entry = shard.db(self.physical)?.keys.get_hashed(hash, key)?;
-                if entry.expires_at_ms().is_some_and(|at_ms| at_ms <= self.now_ms) {
-                    self.notes.expired.borrow_mut().push(key.into());
+                let found = Found::new(entry);
+                if found.expires_at_ms.is_some_and(|at_ms| at_ms <= self.now_ms) {
+                    self.note_expired(key);
                     return None;
                 }
-                let found = Found::new(entry);
                 if let Some(clock) = clock {
-                    entry.set_clock(self.engine.config.eviction.touched(entry.clock(), clock));
+                    entry.set_clock(self.engine.config.eviction.touched(found.clock, clock));
                 }
                 Some(found)
             }
-            Source::Pinned(keys) => {
-                let pinned = keys.iter().find(|pinned| *pinned.key == *key)?;
-                let view = match pinned.value.as_ref()? {
-                    PinnedValue::Body(body) => View::of_body(body),
-                    PinnedValue::Packed(tag, bytes) => View::Body(Packed::new(*tag, bytes).into()),
-                    PinnedValue::Bytes(bytes) => View::String(StringRef::Bytes(bytes)),
-                    PinnedValue::Integer(number) => View::String(StringRef::Integer(*number)),
-                };
-                let expires_at_ms = pinned.expires_at_ms;
-                Some(Found { view, expires_at_ms, clock: 0, is_raw: false, memory: 0 })
-            }
+            Source::Pinned(keys) => look_in_pinned(keys, key),
         }
+    }
+
+    #[cold]
+    fn note_expired(&self, key: &[u8]) {
+        self.notes.expired.borrow_mut().push(key.into());
     }
 
     /// The string under `key`.
     ///
     /// # Errors
     /// [`Fault::WRONG_TYPE`] if it is no string.
-    #[inline]
+    #[inline(always)]
     pub fn string(&self, key: &[u8]) -> Result<Option<StringRef<'_>>, Fault> {
         self.find(key).map(|found| found.view.string()).transpose()
     }
@@ -152,6 +149,19 @@ impl<'a> ReadCtx<'a> {
     pub fn random(&self) -> u64 {
         self.engine.random()
     }
+}
+
+#[cold]
+fn look_in_pinned<'k>(keys: &'k [PinnedKey], key: &[u8]) -> Option<Found<'k>> {
+    let pinned = keys.iter().find(|pinned| *pinned.key == *key)?;
+    let view = match pinned.value.as_ref()? {
+        PinnedValue::Body(body) => View::of_body(body),
+        PinnedValue::Packed(tag, bytes) => View::Body(Packed::new(*tag, bytes).into()),
+        PinnedValue::Bytes(bytes) => View::String(StringRef::Bytes(bytes)),
+        PinnedValue::Integer(number) => View::String(StringRef::Integer(*number)),
+    };
+    let expires_at_ms = pinned.expires_at_ms;
+    Some(Found { view, expires_at_ms, clock: 0, is_raw: false, entry_memory: 0, body: None })
 }
 
 impl PinnedKey {

@@ -133,7 +133,7 @@ mod tests {
         let mut sums = (0, 0);
         for db in (0..engine.shard_count()).filter_map(|index| hold.shard(index).db(physical)) {
             sums.0 += db.memory;
-            sums.1 += db.keys.iter().map(|entry| Found::new(entry).memory as i64).sum::<i64>();
+            sums.1 += db.keys.iter().map(|entry| Found::new(entry).memory() as i64).sum::<i64>();
         }
         sums
     }

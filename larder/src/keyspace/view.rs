@@ -28,25 +28,35 @@ pub struct Found<'a> {
     pub clock: u32,
     /// Whether its string was last written piecewise (APPEND, SETRANGE), which makes a short one `raw`.
     pub is_raw: bool,
-    /// Bytes of the entry and its value.
-    pub memory: usize,
+    /// Bytes of the entry without its body.
+    pub(super) entry_memory: usize,
+    pub(super) body: Option<&'a Shared<Body>>,
 }
 
 impl<'a> Found<'a> {
+    /// Inlined, so that whoever asks for the value alone does not read the rest.
+    #[inline(always)]
     pub(crate) fn new(entry: EntryRef<'a, Pinned<Body>>) -> Found<'a> {
-        let (view, body_memory) = match entry.value() {
-            ValueRef::Bytes(bytes) => (View::String(StringRef::Bytes(bytes)), 0),
-            ValueRef::Integer(number) => (View::String(StringRef::Integer(number)), 0),
-            ValueRef::Packed(tag, bytes) => (View::Body(Packed::new(tag, bytes).into()), 0),
-            ValueRef::Body(shared) => (View::of_body(shared), shared.memory()),
+        let facts = entry.facts();
+        let (view, body) = match facts.value {
+            ValueRef::Bytes(bytes) => (View::String(StringRef::Bytes(bytes)), None),
+            ValueRef::Integer(number) => (View::String(StringRef::Integer(number)), None),
+            ValueRef::Packed(tag, bytes) => (View::Body(Packed::new(tag, bytes).into()), None),
+            ValueRef::Body(shared) => (View::of_body(shared), Some(shared)),
         };
         Found {
             view,
-            expires_at_ms: entry.expires_at_ms(),
-            clock: entry.clock(),
-            is_raw: entry.is_marked(),
-            memory: entry.memory() + body_memory,
+            expires_at_ms: facts.expires_at_ms,
+            clock: facts.clock,
+            is_raw: facts.is_marked,
+            entry_memory: facts.memory,
+            body,
         }
+    }
+
+    /// Bytes of the entry and its value.
+    pub fn memory(&self) -> usize {
+        self.entry_memory + self.body.map_or(0, |body| body.memory())
     }
 
     /// The value's type.
@@ -59,6 +69,7 @@ impl<'a> Found<'a> {
 }
 
 impl<'a> View<'a> {
+    #[inline]
     pub(super) fn of_body(body: &'a Body) -> View<'a> {
         match body.seen() {
             Ok(collection) => View::Body(collection),
@@ -92,6 +103,7 @@ impl<'a> View<'a> {
 }
 
 /// The body of an entry with its holders, if it has one.
+#[inline]
 pub(super) fn shared_of(entry: <StoredEntry as Element>::Ref<'_>) -> Option<&Shared<Body>> {
     match entry.value() {
         ValueRef::Body(shared) => Some(shared),

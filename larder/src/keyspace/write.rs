@@ -4,6 +4,7 @@
 //! is; everything a change causes (dirty count, WATCH, events, memory, freeing, removal of an emptied collection)
 //! follows from that, here and in [`crate::effects`].
 
+use super::key::PlannedKey;
 use super::read::{Notes, ReadCtx, Source};
 use super::shard::{Ledger, Shard, StoredEntry};
 use super::view::{Found, shared_of};
@@ -30,6 +31,7 @@ pub struct WriteCtx<'c, 'h> {
     /// The time of this command, in Unix milliseconds.
     pub now_ms: u64,
     pub(crate) clock: u32,
+    pub(crate) planned: PlannedKey<'c>,
     pub(crate) effects: &'c mut Effects,
 }
 
@@ -69,6 +71,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
             physical: self.physical,
             now_ms: self.now_ms,
             clock: Some(self.clock),
+            planned: self.planned,
             notes: Notes::default(),
         }
     }
@@ -86,12 +89,12 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
     /// Looks a key up. An expired one is deleted with all effects, and is not found.
     #[inline]
     pub fn find(&mut self, key: &[u8]) -> Option<Found<'_>> {
-        let hash = hash::of(key);
+        let hash = self.planned.hash_of(key);
         self.expire_if_due(hash, key);
         let shard = self.hold.shard(self.shard_of(hash));
         let entry = shard.db(self.physical)?.keys.get_hashed(hash, key)?;
         let found = Found::new(entry);
-        entry.set_clock(self.engine.config.eviction.touched(entry.clock(), self.clock));
+        entry.set_clock(self.engine.config.eviction.touched(found.clock, self.clock));
         Some(found)
     }
 
@@ -117,13 +120,14 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
     }
 
     /// Deletes `key` if it is due, as an expiry.
+    #[inline]
     pub(crate) fn expire_if_due(&mut self, hash: u64, key: &[u8]) {
-        let now_ms = self.now_ms;
-        let is_due = |shard: &Shard, physical: usize| {
-            let entry = shard.db(physical)?.keys.get_hashed(hash, key)?;
-            Some(entry.expires_at_ms()? <= now_ms)
-        };
-        if is_due(self.hold.shard(self.shard_of(hash)), self.physical) == Some(true) {
+        let shard = self.hold.shard(self.shard_of(hash));
+        if let Some(db) = shard.db(self.physical)
+            && db.keys.with_expiry() > 0
+            && let Some(entry) = db.keys.get_hashed(hash, key)
+            && entry.expires_at_ms().is_some_and(|at_ms| at_ms <= self.now_ms)
+        {
             self.delete(key, Event::EXPIRED);
         }
     }
@@ -150,7 +154,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
 
     /// Lets OBJECT ENCODING call the short string under `key` `raw`, as if it had been written piecewise.
     pub fn mark_raw(&mut self, key: &[u8]) {
-        let hash = hash::of(key);
+        let hash = self.planned.hash_of(key);
         let index = self.shard_of(hash);
         let (keys, _, _) = self.hold.shard_mut(index).parts(self.physical);
         if let Some(mut slot) = keys.slot(hash, key) {
@@ -168,7 +172,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
 
     /// Makes a key look as if it was last used so many seconds ago.
     pub fn set_idle(&mut self, key: &[u8], idle_s: u64) {
-        let hash = hash::of(key);
+        let hash = self.planned.hash_of(key);
         let shard = self.hold.shard(self.shard_of(hash));
         let entry = shard.db(self.physical).and_then(|db| db.keys.get_hashed(hash, key));
         if let Some(entry) = entry {
@@ -205,7 +209,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
     }
 
     fn set_value(&mut self, key: &[u8], value: Value<'_, Pinned<Body>>, expiry: Expiry, event: Event) {
-        let hash = hash::of(key);
+        let hash = self.planned.hash_of(key);
         if expiry == Expiry::Keep {
             self.expire_if_due(hash, key);
         }
@@ -217,25 +221,20 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
         let after;
         if let Some(mut slot) = keys.slot(hash, key) {
             let garbage = &mut self.effects.garbage;
-            (before, after) = slot.modify(|old| {
-                let before = old.as_ref().memory() + body_memory(&old);
-                let new = match (shared_of(old.as_ref()).is_some(), expiry) {
-                    // A string in place of a string may reuse its memory.
-                    (false, Expiry::Keep) => old.with_value(value),
-                    (false, Expiry::Never) => old.with_expiry(None).with_value(value),
-                    (false, Expiry::AtMs(at_ms)) => old.with_expiry(Some(at_ms)).with_value(value),
-                    (true, _) => {
-                        let at_ms = match expiry {
-                            Expiry::Keep => old.as_ref().expires_at_ms(),
-                            Expiry::Never => None,
-                            Expiry::AtMs(at_ms) => Some(at_ms),
-                        };
-                        let new = Entry::new(key, value, at_ms, clock);
-                        garbage.push(Garbage::Entry(old));
-                        new
-                    }
+            (before, after) = slot.modify(|mut old| {
+                let at_ms = match expiry {
+                    Expiry::Keep => old.as_ref().expires_at_ms(),
+                    Expiry::Never => None,
+                    Expiry::AtMs(at_ms) => Some(at_ms),
                 };
-                new.as_ref().set_clock(clock);
+                if old.overwrite(&value, at_ms, clock) {
+                    return (old, (0, 0));
+                }
+                let before = old.as_ref().memory() + body_memory(&old);
+                let new = Entry::new(key, value, at_ms, clock);
+                if shared_of(old.as_ref()).is_some() {
+                    garbage.push(Garbage::Entry(old));
+                }
                 let after = new.as_ref().memory() + body_memory(&new);
                 (new, (before, after))
             });
@@ -261,7 +260,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
         edit: impl FnOnce(&mut Vec<u8>) -> Result<R, Fault>,
     ) -> Result<R, Fault> {
         let present = self.string(key)?.map(|string| string.len());
-        let hash = hash::of(key);
+        let hash = self.planned.hash_of(key);
         let index = self.shard_of(hash);
         let (keys, watchers, mut ledger) = self.hold.shard_mut(index).parts(self.physical);
         let result;
@@ -314,7 +313,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
         key: &'g [u8],
         event: Event,
     ) -> Result<Option<Guard<'g, T>>, Fault> {
-        let hash = hash::of(key);
+        let hash = self.planned.hash_of(key);
         self.expire_if_due(hash, key);
         self.guard(hash, key, event)
     }
@@ -330,14 +329,14 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
         event: Event,
         make: impl FnOnce() -> T,
     ) -> Result<Guard<'g, T>, Fault> {
-        let hash = hash::of(key);
+        let hash = self.planned.hash_of(key);
         self.expire_if_due(hash, key);
         let index = self.shard_of(hash);
         let (keys, _, mut ledger) = self.hold.shard_mut(index).parts(self.physical);
         if keys.get_hashed(hash, key).is_none() {
             let clock = self.engine.config.eviction.fresh(self.clock);
             let entry = with_stored(make().into_body(), |value| Entry::new(key, value, None, clock));
-            self.engine.account(&mut ledger, Found::new(entry.as_ref()).memory as i64);
+            self.engine.account(&mut ledger, Found::new(entry.as_ref()).memory() as i64);
             keys.insert_hashed(hash, entry);
         }
         self.guard(hash, key, event)?.ok_or(Fault::NO_SUCH_KEY)
@@ -354,7 +353,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
         let Some(mut slot) = keys.slot(hash, key) else { return Ok(None) };
         let entry = slot.get();
         entry.set_clock(self.engine.config.eviction.touched(entry.clock(), self.clock));
-        let before = Found::new(entry).memory;
+        let before = Found::new(entry).memory();
         let taken_out = if let ValueRef::Packed(tag, bytes) = entry.value() {
             let buf = std::mem::take(&mut self.effects.scratch);
             Some(T::unpacked(Packed::new(tag, bytes), buf).ok_or(Fault::WRONG_TYPE)?)
@@ -380,7 +379,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
 
     /// Deletes a key. Returns whether it was there; an expired one is not.
     pub fn delete(&mut self, key: &[u8], event: Event) -> bool {
-        let hash = hash::of(key);
+        let hash = self.planned.hash_of(key);
         if event != Event::EXPIRED {
             self.expire_if_due(hash, key);
         }
@@ -394,7 +393,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
 
     /// Takes a key's value out of the keyspace, to be put back elsewhere: the two count as one change.
     pub fn take(&mut self, key: &[u8], event: Event) -> Option<Taken> {
-        let hash = hash::of(key);
+        let hash = self.planned.hash_of(key);
         self.expire_if_due(hash, key);
         let entry = self.remove(hash, key)?;
         self.touch(hash, key, event, 0);
@@ -403,12 +402,12 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
 
     /// Puts a value under `key`, in place of what may be there.
     pub fn put(&mut self, key: &[u8], taken: Taken, event: Event) {
-        let hash = hash::of(key);
+        let hash = self.planned.hash_of(key);
         if let Some(old) = self.remove(hash, key) {
             self.effects.garbage.push(Garbage::Entry(old));
         }
         let entry = taken.0.with_key(key);
-        let memory = Found::new(entry.as_ref()).memory;
+        let memory = Found::new(entry.as_ref()).memory();
         let index = self.shard_of(hash);
         let (keys, _, mut ledger) = self.hold.shard_mut(index).parts(self.physical);
         keys.insert_hashed(hash, entry);
@@ -420,14 +419,14 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
         let index = self.shard_of(hash);
         let (keys, _, mut ledger) = self.hold.shard_mut(index).parts(self.physical);
         let entry = keys.slot(hash, key)?.take();
-        let memory = Found::new(entry.as_ref()).memory;
+        let memory = Found::new(entry.as_ref()).memory();
         self.engine.account(&mut ledger, -(memory as i64));
         Some(entry)
     }
 
     /// Sets or removes the expiry of a key that is there. Returns whether it is.
     pub fn set_expiry(&mut self, key: &[u8], at_ms: Option<u64>, event: Event) -> bool {
-        let hash = hash::of(key);
+        let hash = self.planned.hash_of(key);
         self.expire_if_due(hash, key);
         let index = self.shard_of(hash);
         let (keys, _, mut ledger) = self.hold.shard_mut(index).parts(self.physical);
@@ -463,6 +462,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
             physical: self.engine.physical(db),
             now_ms: self.now_ms,
             clock: self.clock,
+            planned: self.planned,
             effects: self.effects,
         };
         work(&mut other)
@@ -569,7 +569,7 @@ impl<T: Collection> Drop for Guard<'_, T> {
             if let Some(collection) = self.taken_out.take() {
                 self.effects.scratch = put_back(&mut slot, collection);
             }
-            let after = Found::new(slot.get()).memory;
+            let after = Found::new(slot.get()).memory();
             self.engine.account(&mut self.ledger, after as i64 - self.before as i64);
             return;
         }

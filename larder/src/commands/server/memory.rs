@@ -41,7 +41,7 @@ fn usage(ctx: &ReadCtx<'_>, mut args: Args<'_>, reply: &mut ReplyWriter<'_>) -> 
         }
     }
     match ctx.peek(key) {
-        Some(found) => reply.integer(found.memory as i64),
+        Some(found) => reply.integer(found.memory() as i64),
         None => reply.null(),
     }
     Ok(())
