@@ -410,6 +410,40 @@ impl Decoder {
     }
 }
 
+/// Most arguments of a request that [`decode_whole`] looks at: more would be looked at again and again while they arrive.
+const WHOLE_MAX: u32 = 64;
+
+/// The usual request, if one stands at the start of `buf` completely: a few arguments with short length lines, within
+/// the limits of a client that has authenticated. Adds its spans, relative to `buf`, to `spans` and returns its length.
+///
+/// `None` says nothing about the bytes, only that a [`Decoder`] has to look at them; `spans` is as it was. This is for
+/// looking ahead in a pipeline without any state to go back to.
+#[inline]
+#[must_use]
+pub fn decode_whole(buf: &[u8], limits: &Limits, spans: &mut Vec<Span>) -> Option<usize> {
+    let window = &buf[..buf.len().min(u32::MAX as usize)];
+    let [b'*', line @ ..] = window else { return None };
+    let (count, mut rest) = short_length(line)?;
+    if count == 0 || count > WHOLE_MAX || count as usize > limits.max_multibulk || !limits.authenticated {
+        return None;
+    }
+    let before = spans.len();
+    for _ in 0..count {
+        if let [b'$', line @ ..] = rest
+            && let Some((len, payload)) = short_length(line)
+            && len as usize <= limits.max_bulk
+            && let Some(next) = payload.get(len as usize + 2..)
+        {
+            spans.push(Span { start: (window.len() - payload.len()) as u32, len });
+            rest = next;
+        } else {
+            spans.truncate(before);
+            return None;
+        }
+    }
+    Some(window.len() - rest.len())
+}
+
 /// A length line that was not short.
 enum Line {
     /// The number, and the offset behind the line end.

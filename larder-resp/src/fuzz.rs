@@ -1,8 +1,12 @@
 //! Entry points for a fuzzer: each takes any bytes and panics when a promise of this crate does not hold.
 
-use crate::{Decoded, Decoder, FrameReader, Limits, OwnedRequest, Proto, ReplyWriter, parse_frame};
+use crate::{
+    Decoded, Decoder, FrameReader, Limits, OwnedRequest, Proto, ReplyWriter, Request, decode_whole,
+    parse_frame,
+};
 
-/// Requests: the same bytes at once and in two pieces give the same requests, and consume no more than there is.
+/// Requests: the same bytes at once and in two pieces give the same requests, and consume no more than there is; looking
+/// ahead sees what decoding gives.
 ///
 /// # Panics
 /// When they do not.
@@ -21,7 +25,14 @@ fn decode_all(data: &[u8], cuts: &[usize], limits: Limits) -> (Vec<OwnedRequest>
     for end in cuts {
         loop {
             let buf = &data[start..*end];
-            let consumed = match decoder.decode(buf, &limits) {
+            let mut spans = Vec::new();
+            let ahead = if decoder.in_progress() { None } else { decode_whole(buf, &limits, &mut spans) };
+            let decoded = decoder.decode(buf, &limits);
+            if let Some(consumed) = ahead {
+                assert_eq!(decoded, Ok(Decoded::Command { consumed }));
+                assert_eq!(decoder.request(buf), Request::new(buf, &spans));
+            }
+            let consumed = match decoded {
                 Ok(Decoded::Command { consumed }) => {
                     requests.push(decoder.request(buf).to_owned());
                     consumed

@@ -52,7 +52,7 @@ mod long_double;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 
-pub use decode::{Decoded, Decoder, ProtocolError};
+pub use decode::{Decoded, Decoder, ProtocolError, decode_whole};
 pub use double::{G17, Strtod, format_g17, parse_double, strtod, write_double};
 pub use encode::{Deferred, Mark, ReplyWriter, write_command};
 pub use frame::{Frame, FrameError, FrameReader, parse_frame};

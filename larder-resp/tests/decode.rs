@@ -1,6 +1,8 @@
 //! The request decoder against its promises. What Redis itself answers is in `oracle.rs`.
 
-use larder_resp::{Decoded, Decoder, Limits, OwnedRequest, ProtocolError, write_command};
+use larder_resp::{
+    Decoded, Decoder, Limits, OwnedRequest, ProtocolError, Request, decode_whole, write_command,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -43,6 +45,24 @@ fn byte_by_byte(data: &[u8]) -> Outcome {
 
 fn request(args: &[&str]) -> OwnedRequest {
     OwnedRequest::from_slices(args)
+}
+
+#[test]
+fn looking_ahead_finds_whole_requests_and_leaves_the_rest_alone() {
+    let wire = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n*1\r\n$4\r\nPI";
+    let (limits, mut spans) = (Limits::default(), Vec::new());
+    assert_eq!(decode_whole(wire, &limits, &mut spans), Some(20));
+    assert_eq!(Request::new(wire, &spans), request(&["GET", "k"]).as_request());
+    assert_eq!(decode_whole(&wire[20..], &limits, &mut spans), None);
+    assert_eq!(spans.len(), 2);
+    let refused = Limits { max_bulk: 2, ..limits };
+    assert_eq!(decode_whole(wire, &refused, &mut spans), None);
+    let stranger = Limits { authenticated: false, ..limits };
+    assert_eq!(decode_whole(wire, &stranger, &mut spans), None);
+    for other in [&b"PING\r\n"[..], b"*0\r\n", b"*-1\r\n", b"*1\r\n+x\r\n", b"*1\r\n$-1\r\n", b""] {
+        assert_eq!(decode_whole(other, &limits, &mut spans), None, "{}", other.escape_ascii());
+    }
+    assert_eq!(spans.len(), 2);
 }
 
 proptest! {

@@ -9,6 +9,7 @@ use super::input::Input;
 use super::mailbox::{ConnectionId, ConnectionWaker};
 use super::outbox::Outbox;
 use super::transport::{Received, Transport, interest};
+use super::window::{Window, Windows};
 use crate::config::OutputLimit;
 use crate::server::Server;
 use crate::workers::Work;
@@ -19,6 +20,7 @@ use larder::lane::Lane;
 use larder_resp::{Decoded, Decoder, Limits, ReplyWriter, Request};
 use mio::{Registry, Token};
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -54,6 +56,8 @@ pub(crate) struct Connection {
     has_requests: bool,
     /// Whether the next request waits for the waker to be called.
     is_parked: bool,
+    /// Requests of its own in the window of this turn.
+    ahead: usize,
     /// Whether the connection ends once everything is sent.
     is_closing: bool,
     /// Whether it is registered for writability.
@@ -75,6 +79,25 @@ pub(crate) enum Fate {
     Again,
     /// It is over.
     Close,
+}
+
+/// What a connection may still execute in this turn.
+#[derive(Default)]
+struct Share {
+    commands: usize,
+    began: Option<Instant>,
+}
+
+impl Share {
+    /// Takes a command's part of it. Returns whether there was one left.
+    #[inline]
+    fn take(&mut self) -> bool {
+        self.commands += 1;
+        self.commands % COMMANDS_PER_LOOK != 1
+            || self.commands == 1
+            || self.commands <= COMMANDS_PER_TURN
+                && self.began.get_or_insert_with(Instant::now).elapsed() <= TIME_PER_TURN
+    }
 }
 
 impl Connection {
@@ -100,6 +123,7 @@ impl Connection {
             is_at_end: false,
             has_requests: false,
             is_parked: false,
+            ahead: 0,
             is_closing: false,
             wants_write: false,
             is_ready: false,
@@ -191,73 +215,141 @@ impl Connection {
         Err(io::Error::other("query buffer limit"))
     }
 
-    /// Second stage: executes what was received, as far as this turn's share goes.
-    pub(crate) fn run(&mut self, server: &Server, lane: &mut Lane, pool: &mut Pool) {
-        if !self.has_requests || self.is_closing {
-            return;
+    /// Before the second stage: lets a window look at what the connection is going to execute.
+    pub(super) fn look_ahead(&mut self, server: &Server, window: &mut Window) {
+        let before = window.len();
+        if self.has_requests
+            && !self.is_closing
+            && !self.decoder.in_progress()
+            && let Some(session) = &self.session
+        {
+            let limits = limits(server, session);
+            window.look_at(&server.engine, self.input.pending(), &limits, session.db());
         }
-        let max_bulk = server.engine.config.proto_max_bulk_len.load(Ordering::Relaxed);
-        let mut began = None;
-        for nth in 1..=COMMANDS_PER_TURN {
-            if self.outbox.is_stalled() || self.client.is_killed() {
-                return;
+        self.ahead = window.len() - before;
+    }
+
+    /// Second stage: executes what was received, as far as this turn's share goes. What the shared window knows of it
+    /// begins at `nth`; returns where the next connection's requests begin.
+    pub(super) fn run(
+        &mut self,
+        server: &Server,
+        lane: &mut Lane,
+        pool: &mut Pool,
+        windows: &mut Windows,
+        nth: usize,
+    ) -> usize {
+        let known = nth..nth + std::mem::take(&mut self.ahead);
+        let end = known.end;
+        if !self.has_requests || self.is_closing {
+            return end;
+        }
+        let mut share = Share::default();
+        let mut goes_on = self.run_window(server, lane, pool, &windows.shared, known, &mut share);
+        while goes_on {
+            windows.own.clear();
+            self.look_ahead(server, &mut windows.own);
+            windows.own.prefetch(&server.engine);
+            let known = 0..std::mem::take(&mut self.ahead);
+            goes_on = if known.is_empty() {
+                self.may_run(&mut share) && self.decode_and_execute(server, lane, pool)
+            } else {
+                self.run_window(server, lane, pool, &windows.own, known, &mut share)
+            };
+        }
+        end
+    }
+
+    /// Whether the next request may be executed now.
+    #[inline]
+    fn may_run(&self, share: &mut Share) -> bool {
+        share.take() && !self.outbox.is_stalled() && !self.client.is_killed()
+    }
+
+    /// Executes requests that a window knows. Returns whether to go on behind them.
+    fn run_window(
+        &mut self,
+        server: &Server,
+        lane: &mut Lane,
+        pool: &mut Pool,
+        window: &Window,
+        known: Range<usize>,
+        share: &mut Share,
+    ) -> bool {
+        for ahead in &window.requests()[known] {
+            if !self.may_run(share) {
+                return false;
             }
-            let Some(session) = &mut self.session else { return };
-            let authenticated = session.is_authenticated();
-            let limits = Limits { authenticated, max_bulk, ..Limits::default() };
-            match self.decoder.decode(self.input.pending(), &limits) {
-                Ok(Decoded::Command { consumed }) => {
-                    if !self.execute(server, lane, pool, consumed) {
-                        return;
-                    }
-                }
-                Ok(Decoded::Skip { consumed }) => self.input.consume(consumed),
-                Ok(Decoded::Incomplete { want }) => {
-                    self.input.expect(want);
-                    self.has_requests = false;
-                    return;
-                }
-                Err(error) => {
-                    let reply = self.outbox.writer(pool);
-                    ReplyWriter::new(reply, session.proto()).protocol_error(&error);
-                    self.is_closing = true;
-                    server.log.verbose(format_args!(
-                        "{error} from client: {}",
-                        self.client.describe(lane.now_ms())
-                    ));
-                    return;
-                }
+            let Some(session) = &mut self.session else { return false };
+            let request = window.request(ahead, self.input.pending());
+            if is_cross_protocol(request) {
+                self.end_cross_protocol(server);
+                return false;
             }
-            if nth % COMMANDS_PER_LOOK == 0 {
-                let began = *began.get_or_insert_with(Instant::now);
-                if began.elapsed() > TIME_PER_TURN {
-                    return;
+            let out = self.outbox.writer(pool);
+            let step = server.engine.execute_planned(lane, session, ahead.plan, request, out);
+            if !self.go_on(server, step, ahead.consumed) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Executes the request that the decoder finds. Returns whether to go on with the next one.
+    fn decode_and_execute(&mut self, server: &Server, lane: &mut Lane, pool: &mut Pool) -> bool {
+        let Some(session) = &mut self.session else { return false };
+        match self.decoder.decode(self.input.pending(), &limits(server, session)) {
+            Ok(Decoded::Command { consumed }) => {
+                let request = self.decoder.request(self.input.pending());
+                if is_cross_protocol(request) {
+                    self.end_cross_protocol(server);
+                    return false;
                 }
+                let step = server.engine.execute(lane, session, request, self.outbox.writer(pool));
+                self.go_on(server, step, consumed)
+            }
+            Ok(Decoded::Skip { consumed }) => {
+                self.input.consume(consumed);
+                true
+            }
+            Ok(Decoded::Incomplete { want }) => {
+                self.input.expect(want);
+                self.has_requests = false;
+                false
+            }
+            Err(error) => {
+                let reply = self.outbox.writer(pool);
+                ReplyWriter::new(reply, session.proto()).protocol_error(&error);
+                self.is_closing = true;
+                server
+                    .log
+                    .verbose(format_args!("{error} from client: {}", self.client.describe(lane.now_ms())));
+                false
             }
         }
     }
 
-    /// Executes the request that the decoder has found. Returns whether to go on with the next one.
+    #[cold]
+    fn end_cross_protocol(&mut self, server: &Server) {
+        server.log.cross_protocol(&self.client.origin.address);
+        self.is_closing = true;
+    }
+
+    /// Does what the engine said of a request of `consumed` bytes. Returns whether to go on with the next one.
     #[inline]
-    fn execute(&mut self, server: &Server, lane: &mut Lane, pool: &mut Pool, consumed: usize) -> bool {
-        let Some(session) = &mut self.session else { return false };
-        let request = self.decoder.request(self.input.pending());
-        if is_cross_protocol(request) {
-            server.log.cross_protocol(&self.client.origin.address);
-            self.is_closing = true;
-            return false;
-        }
-        match server.engine.execute(lane, session, request, self.outbox.writer(pool)) {
-            Step::Done => self.input.consume(consumed),
+    fn go_on(&mut self, server: &Server, step: Step, consumed: usize) -> bool {
+        match step {
+            Step::Done => {
+                self.input.consume(consumed);
+                return true;
+            }
             Step::Close => {
                 self.input.consume(consumed);
                 self.is_closing = true;
-                return false;
             }
             Step::Parked => {
                 self.is_parked = true;
                 self.has_requests = false;
-                return false;
             }
             Step::Long(job) => {
                 self.input.consume(consumed);
@@ -265,10 +357,9 @@ impl Connection {
                 if let Some(session) = self.session.take() {
                     server.workers.run(Work { job, session, id: self.id, to: self.waker.mailbox() });
                 }
-                return false;
             }
         }
-        true
+        false
     }
 
     /// Third stage: adds what was pushed to the connection, sends what it has, and says how it goes on. `sent` counts
@@ -397,6 +488,13 @@ impl Connection {
             self.transport.hang_up();
         }
     }
+}
+
+/// What a connection's requests are limited to.
+#[inline]
+fn limits(server: &Server, session: &Session) -> Limits {
+    let max_bulk = server.engine.config.proto_max_bulk_len.load(Ordering::Relaxed);
+    Limits { authenticated: session.is_authenticated(), max_bulk, ..Limits::default() }
 }
 
 /// Whether it looks like HTTP. A web page can make a browser send such lines to a server that only this machine can

@@ -17,6 +17,7 @@ use super::connection::{Connection, Fate};
 use super::listener::{Accepted, Arrival, Listener};
 use super::mailbox::{ConnectionId, ConnectionWaker, Mail, Mailbox, WAKER_TOKEN};
 use super::transport;
+use super::window::Windows;
 use crate::server::Server;
 use larder::lane::Lane;
 use mio::{Events, Interest, Poll, Token};
@@ -43,6 +44,7 @@ pub(crate) struct EventLoop {
     places: Vec<Place>,
     free: Vec<u32>,
     pool: Pool,
+    windows: Windows,
     listeners: Vec<Listening>,
     /// Connections with something to do in the next turn.
     ready: Vec<u32>,
@@ -92,6 +94,7 @@ impl EventLoop {
             places: Vec::new(),
             free: Vec::new(),
             pool: Pool::default(),
+            windows: Windows::default(),
             listeners: listening,
             ready: Vec::new(),
             mail: Vec::new(),
@@ -206,11 +209,35 @@ impl EventLoop {
 
     fn execute(&mut self, working: &[u32]) {
         self.lane.begin_turn();
-        for slot in working {
-            if let Some(connection) = &mut self.places[*slot as usize].connection {
-                connection.run(&self.server, &mut self.lane, &mut self.pool);
+        let mut rest = working;
+        while let Some(group) = self.look_ahead(rest) {
+            let mut nth = 0;
+            for slot in &rest[..group] {
+                if let Some(connection) = &mut self.places[*slot as usize].connection {
+                    let (lane, pool) = (&mut self.lane, &mut self.pool);
+                    nth = connection.run(&self.server, lane, pool, &mut self.windows, nth);
+                }
             }
+            rest = &rest[group..];
         }
+    }
+
+    /// Looks at what the next connections are going to execute, as many of them as a window has room for, and fetches
+    /// what that needs. Returns how many connections these are; `None` if there are none.
+    fn look_ahead(&mut self, working: &[u32]) -> Option<usize> {
+        self.windows.shared.clear();
+        let mut group = 0;
+        for slot in working {
+            if self.windows.shared.is_full() {
+                break;
+            }
+            if let Some(connection) = &mut self.places[*slot as usize].connection {
+                connection.look_ahead(&self.server, &mut self.windows.shared);
+            }
+            group += 1;
+        }
+        self.windows.shared.prefetch(&self.server.engine);
+        (group > 0).then_some(group)
     }
 
     fn finish(&mut self, working: &mut Vec<u32>) {

@@ -12,6 +12,8 @@ pub(crate) mod tls;
 
 mod input;
 
+mod window;
+
 mod outbox;
 
 mod buffers;
