@@ -448,7 +448,7 @@ impl Engine {
         }
     }
 
-    /// Deletes keys that a reader found expired.
+    /// Deletes keys that a reader found expired; usually there are none.
     #[inline]
     pub(crate) fn expire(
         &self,
@@ -457,6 +457,13 @@ impl Engine {
         db: usize,
         expired: Vec<Box<[u8]>>,
     ) {
+        if !expired.is_empty() {
+            self.expire_all(lane, hold, db, expired);
+        }
+    }
+
+    #[cold]
+    fn expire_all(&self, lane: &mut Lane, hold: &mut Hold<'_, Shard>, db: usize, expired: Vec<Box<[u8]>>) {
         for key in expired {
             self.writer(lane, hold, db).expire_if_due(hash::of(&key), &key);
         }
