@@ -426,6 +426,7 @@ fn defragmenting_loses_nothing_and_empties_pages() {
             ValueRef::Bytes(bytes) => assert_eq!(bytes, b"a value of some bytes"),
             ValueRef::Integer(value) => assert_eq!(value, i64::from(number)),
             ValueRef::Body(_) => {}
+            ValueRef::Packed(..) => panic!("no packed value was put in"),
         }
     }
     let bodies = table.iter().filter(|entry| matches!(entry.value(), ValueRef::Body(_))).count();
