@@ -9,6 +9,7 @@ pub mod compare;
 pub mod docs;
 pub mod fuzz;
 pub mod grammar;
+pub mod hit_ratio;
 pub mod policy;
 pub mod port;
 pub mod rng;
