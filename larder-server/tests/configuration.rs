@@ -111,13 +111,13 @@ fn the_stock_configuration_of_debian_starts_us() {
 #[test]
 fn directives_without_a_function_are_kept_and_named_once() {
     let server =
-        Server::start(larder(&[]).config("lazyfree-lazy-expire yes\nrepl-timeout 60\nslave-priority 7\n"));
+        Server::start(larder(&[]).config("rdb-del-sync-files yes\nrepl-timeout 60\nslave-priority 7\n"));
     let warning = server.log().lines().find(|line| line.contains("no function yet")).map(str::to_owned);
     let warning = warning.expect("a warning");
-    assert!(warning.contains("lazyfree-lazy-expire") && warning.contains("replica-priority"), "{warning}");
+    assert!(warning.contains("rdb-del-sync-files") && warning.contains("replica-priority"), "{warning}");
     assert!(!warning.contains("repl-timeout"), "it is what it would be anyway: {warning}");
     let mut client = server.connect();
-    assert_eq!(parameter(&mut client, "lazyfree-lazy-expire"), "yes");
+    assert_eq!(parameter(&mut client, "rdb-del-sync-files"), "yes");
     assert_eq!(parameter(&mut client, "slave-priority"), "7");
     assert_eq!(parameter(&mut client, "replica-priority"), "7");
 }
@@ -178,7 +178,7 @@ fn config_set_checks_before_it_changes_anything() {
             "normal 0 0 0 slave 268435456 67108864 60 pubsub 1048576 524288 5",
         ),
         ("client-query-buffer-limit", "2mb", "2097152"),
-        ("lazyfree-lazy-expire", "yes", "yes"),
+        ("rdb-del-sync-files", "yes", "yes"),
     ] {
         assert_eq!(client.cmd(&["CONFIG", "SET", name, value]), Frame::Simple(b"OK".to_vec()), "{name}");
         assert_eq!(parameter(&mut client, name), shown);

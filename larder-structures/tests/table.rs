@@ -4,7 +4,7 @@ use larder_structures::entry::{Entry, Value, ValueRef};
 use larder_structures::hash;
 use larder_structures::record::Record;
 use larder_structures::sync::Pinned;
-use larder_structures::table::Table;
+use larder_structures::table::{SweepLimits, Table};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -177,7 +177,7 @@ proptest! {
     fn sweep_is_never_late(
         changes in vec((0u32..200, prop_oneof![3 => Just(None), 5 => (0u64..60_000).prop_map(Some)], 0u8..8), 0..600),
         times in vec(0u64..70_000, 1..20),
-        groups in 1usize..5,
+        summaries in 1usize..8,
     ) {
         let mut table: Table<Stored> = Table::new();
         let mut model: BTreeMap<Vec<u8>, Option<u64>> = BTreeMap::new();
@@ -206,8 +206,9 @@ proptest! {
             let now_ms = *times.next().expect("a cycle goes on");
             let mut due = Vec::new();
             let mut group = 0;
+            let limits = SweepLimits { summaries, visits: 1 + nth % 3, patience_ms: 0 };
             loop {
-                group = table.sweep(group, groups, now_ms, |entry| due.push(entry.key().to_vec()));
+                group = table.sweep(group, limits, now_ms, |entry| due.push(entry.key().to_vec()));
                 if group == 0 {
                     break;
                 }

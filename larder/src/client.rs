@@ -3,6 +3,10 @@
 //! The registry is shared, so CLIENT LIST, KILL and PUBLISH ask nobody and wait for nobody: a connection keeps its
 //! facts here in atomics, has a flag that tells it to close, and a mailbox for what is pushed to it.
 
+mod memory;
+
+pub use memory::ClientMemory;
+
 use larder_resp::ReplyWriter;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};

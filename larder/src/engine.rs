@@ -2,12 +2,12 @@
 
 use crate::client::{Client, Clients, Origin};
 use crate::config::Config;
-use crate::effects::Garbage;
 use crate::effects::feed::{EventListener, Feed};
 use crate::effects::log::{Log, LogReader};
+use crate::effects::{Freer, Garbage};
 use crate::exec::Job;
 use crate::host::Host;
-use crate::keyspace::{Ledger, Shard, WatchFlag, WriteCtx};
+use crate::keyspace::{Ledger, Shard, Sweep, WatchFlag, WriteCtx};
 use crate::lane::Lane;
 use crate::pause::Pause;
 use crate::persist::store::SaveState;
@@ -21,7 +21,6 @@ use crate::time::{Clock, SystemClock};
 use larder_structures::hash;
 use larder_structures::sync::{Hold, Shards, WaitList};
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
@@ -59,6 +58,8 @@ pub struct Engine {
     physical: Box<[AtomicU8]>,
     /// Bytes of entries and values, but for what shards have not reported yet.
     pub(crate) memory: Apart<AtomicI64>,
+    /// Bytes of the tables of keys, as shards have reported them.
+    pub(crate) tables: AtomicI64,
     pub(crate) feed: Feed,
     pub(crate) log: Arc<Log>,
     /// All connections.
@@ -72,14 +73,13 @@ pub struct Engine {
     pub(crate) clock: Arc<dyn Clock>,
     host: OnceLock<Arc<dyn Host>>,
     random: Apart<AtomicU64>,
-    freer: OnceLock<Sender<Garbage>>,
+    pub(crate) freer: Freer,
     /// Commands that took long.
     pub slowlog: Slowlog,
     pub(crate) pause: Pause,
     /// What is known about saving.
     pub saves: SaveState,
-    /// The shard at which the next tick begins.
-    pub(crate) sweep_shard: AtomicUsize,
+    pub(crate) sweep: Sweep,
 }
 
 /// Something that all threads write now and then, on cache lines of its own: what lies beside it is read by every command.
@@ -139,6 +139,7 @@ impl Engine {
             config: options.config,
             physical: (0..databases).map(|db| AtomicU8::new(db as u8)).collect(),
             memory: Apart(AtomicI64::new(0)),
+            tables: AtomicI64::new(0),
             feed: Feed::default(),
             log: Arc::default(),
             clients: Clients::default(),
@@ -149,11 +150,11 @@ impl Engine {
             clock: options.clock,
             host: OnceLock::new(),
             random: Apart(AtomicU64::new(options.seed)),
-            freer: OnceLock::new(),
+            freer: Freer::default(),
             slowlog: Slowlog::default(),
             pause: Pause::default(),
             saves,
-            sweep_shard: AtomicUsize::new(0),
+            sweep: Sweep::default(),
         })
     }
 
@@ -258,13 +259,29 @@ impl Engine {
         *ledger.db += delta;
         *ledger.unreported += delta;
         if ledger.unreported.abs() >= REPORT_FROM {
-            self.report(std::mem::take(ledger.unreported));
+            self.memory.fetch_add(std::mem::take(ledger.unreported), Ordering::Relaxed);
         }
     }
 
-    /// Adds what a shard has not reported yet.
-    pub(crate) fn report(&self, unreported: i64) {
-        self.memory.fetch_add(unreported, Ordering::Relaxed);
+    /// Adds what a shard has not reported yet, and what its tables have grown or shrunk by since the last time. Every
+    /// tick does so, and eviction.
+    pub(crate) fn report(&self, shard: &mut Shard) {
+        let unreported = std::mem::take(&mut shard.unreported);
+        if unreported != 0 {
+            self.memory.fetch_add(unreported, Ordering::Relaxed);
+        }
+        let tables = shard.table_bytes() as i64;
+        let before = std::mem::replace(&mut shard.reported_tables, tables);
+        if tables != before {
+            self.tables.fetch_add(tables - before, Ordering::Relaxed);
+        }
+    }
+
+    /// Bytes that `maxmemory` limits: entries, values, tables and connections. Entries and values are known to within a
+    /// few KiB per shard, tables and connections as of the last tick; while keys are evicted all of it is up to date.
+    pub fn used_memory(&self) -> u64 {
+        let tables = self.tables.load(Ordering::Relaxed).max(0) as u64;
+        self.data_memory() + tables + self.stats.client_memory.load(Ordering::Relaxed)
     }
 
     /// Bytes of entries and values, to within a few KiB per shard.
@@ -317,28 +334,11 @@ impl Engine {
         });
     }
 
-    /// Says where garbage goes that takes long to free; without it, it is freed on the spot. The first call counts.
-    pub(crate) fn set_freer(&self, freer: Sender<Garbage>) {
-        let _first_call_counts = self.freer.set(freer);
-    }
-
     /// Frees what commands left behind; no lock is held.
     #[inline]
     pub(crate) fn free(&self, garbage: &mut Vec<Garbage>) {
         if !garbage.is_empty() {
-            self.free_all(garbage);
-        }
-    }
-
-    fn free_all(&self, garbage: &mut Vec<Garbage>) {
-        for garbage in garbage.drain(..) {
-            match self.freer.get() {
-                Some(freer) if garbage.is_large() => {
-                    // If the freer is gone, the error gives the garbage back and it is freed here.
-                    drop(freer.send(garbage));
-                }
-                _ => drop(garbage),
-            }
+            self.freer.free(&self.config, garbage);
         }
     }
 
@@ -357,19 +357,6 @@ impl Engine {
         // Once, so that an exchange of databases meanwhile does not give half of one and half of the other.
         let physical = self.physical(db);
         (0..self.shards.len()).map(|index| count(self.shards.one(index).shard(index), physical)).sum()
-    }
-}
-
-impl Garbage {
-    fn is_large(&self) -> bool {
-        use larder_structures::entry::ValueRef;
-        match self {
-            Garbage::Entry(entry) => match entry.as_ref().value() {
-                ValueRef::Body(body) => body.is_large(),
-                ValueRef::Bytes(_) | ValueRef::Integer(_) | ValueRef::Packed(..) => false,
-            },
-            Garbage::Table(table) => table.len() > crate::types::LARGE_ELEMENTS,
-        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! without any lock prefix; whoever wants a total adds the lanes up.
 
 use crate::effects::Effects;
+use crate::keyspace::eviction::Pool;
 use crate::stats::LaneStats;
 use crate::time::Clock;
 use std::sync::Arc;
@@ -22,14 +23,25 @@ pub struct Lane {
     /// Whether long commands may be handed to a worker: the caller knows what to do with
     /// [`crate::engine::Step::Long`].
     pub(crate) hands_off: bool,
+    /// Candidates for eviction.
+    pub(crate) pool: Pool,
 }
 
 impl Lane {
     pub(crate) fn new(clock: Arc<dyn Clock>, stats: Arc<LaneStats>, hands_off: bool) -> Lane {
         let mark_us = clock.lap_us();
         let effects = Effects::default();
-        let mut lane =
-            Lane { clock, stats, effects, now_us: 0, now_ms: 0, access_clock: 0, mark_us, hands_off };
+        let mut lane = Lane {
+            clock,
+            stats,
+            effects,
+            now_us: 0,
+            now_ms: 0,
+            access_clock: 0,
+            mark_us,
+            hands_off,
+            pool: Pool::default(),
+        };
         lane.set_now_us(lane.clock.unix_us());
         lane
     }
@@ -63,7 +75,7 @@ impl Lane {
         self.now_ms
     }
 
-    /// The access clock: seconds, 24 bits.
+    /// The access clock: Unix time in seconds, of which entries keep what their policy needs.
     #[inline]
     pub(crate) fn access_clock(&self) -> u32 {
         self.access_clock

@@ -180,6 +180,7 @@ pub fn values(kind: Kind) -> String {
             let most = if max >= i64::MAX as u64 { String::new() } else { format!(" to {max}") };
             format!("bytes, from {min}{most}")
         }
+        Kind::MemoryOrShare { .. } => "bytes, or 0% to 100%".into(),
         Kind::Word(words) => words.join(", "),
         Kind::Text => "text".into(),
     }

@@ -4,10 +4,9 @@
 //! included. [`Runtime`] is the usual caller: one thread that ticks, and one that frees large values so that no command
 //! waits for that.
 
-use crate::effects::{Event, Garbage};
+use crate::effects::Garbage;
 use crate::engine::Engine;
 use crate::lane::Lane;
-use larder_structures::table::Element as _;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Weak};
@@ -18,14 +17,9 @@ use std::time::Duration;
 const TICK_MS: u64 = 100;
 /// Ticks a second, as INFO and CONFIG GET hz tell.
 pub const TICKS_PER_SECOND: u64 = 1000 / TICK_MS;
-/// Time a tick may take, in microseconds: a quarter of the time between ticks.
-const BUDGET_US: u64 = 25_000;
-/// Rest after a tick that did not get everything done, in milliseconds.
-const REST_MS: u64 = 5;
-/// Summaries of expiry looked at under one hold of a shard's lock; a summary covers some 50 keys.
-const GROUPS_PER_HOLD: usize = 64;
-/// Buckets of a resize moved under one hold.
-const BUCKETS_PER_HOLD: usize = 64;
+/// Rest after a tick that did not get everything done, in milliseconds. Work and rest are both short, so that a thread
+/// that has to share its processor with the ticker is soon back on it.
+const REST_MS: u64 = 3;
 
 /// What a tick left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,67 +31,16 @@ pub enum Backlog {
 }
 
 impl Engine {
-    /// Does background work for a limited time: deletes expired keys, moves resizes on, ends a pause whose time has
-    /// come.
+    /// Does background work for a limited time, a few milliseconds at most: deletes expired keys, moves resizes on,
+    /// evicts what commands had no time for, ends a pause whose time has come.
     pub fn tick(&self, lane: &mut Lane) -> Backlog {
         lane.begin_turn();
         self.pause.tick(lane.now_ms());
         self.tick_stats(lane);
-        let ends_us = lane.clock.elapsed_us() + BUDGET_US;
-        let sweeps = self.config.active_expire.load(Ordering::Relaxed) && !self.pause.is_on(lane.now_ms());
-        let mut backlog = Backlog::None;
-        let first = self.sweep_shard.load(Ordering::Relaxed);
-        for nth in 0..self.shards.len() {
-            let index = (first + nth) % self.shards.len();
-            while self.tend_shard(lane, index, sweeps) {
-                if lane.clock.elapsed_us() > ends_us {
-                    self.sweep_shard.store(index, Ordering::Relaxed);
-                    return Backlog::More;
-                }
-            }
-            if lane.clock.elapsed_us() > ends_us {
-                backlog = Backlog::More;
-                self.sweep_shard.store(index + 1, Ordering::Relaxed);
-                break;
-            }
-        }
-        backlog
-    }
-
-    /// One hold of one shard; returns whether the shard wants another one.
-    fn tend_shard(&self, lane: &mut Lane, index: usize, sweeps: bool) -> bool {
-        let mut hold = self.shards.one(index);
-        self.agree_on_time(lane, &mut hold);
-        let now_ms = lane.now_ms();
-        let mut wants_more = false;
-        let mut due: Vec<(usize, Box<[u8]>)> = Vec::new();
-        let shard = hold.shard_mut(index);
-        let physicals: Vec<usize> = shard.existing().collect();
-        for physical in physicals {
-            let Some(db) = shard.db_if_any(physical) else { continue };
-            if db.keys.is_resizing() {
-                wants_more |= db.keys.step_many(BUCKETS_PER_HOLD);
-            }
-            if sweeps && db.keys.with_expiry() > 0 {
-                let from = db.sweep_at;
-                db.sweep_at = db.keys.sweep(from, GROUPS_PER_HOLD, now_ms, |entry| {
-                    due.push((physical, crate::keyspace::StoredEntry::key(entry).into()));
-                });
-                wants_more |= db.sweep_at != 0;
-            }
-        }
-        if !due.is_empty() {
-            self.begin_effects(lane);
-            for (physical, key) in &due {
-                let Some(db) = self.logical(*physical) else { continue };
-                self.writer(lane, &mut hold, db).delete(key, Event::EXPIRED);
-            }
-            self.commit_removals(lane, &mut hold);
-        }
-        self.report(std::mem::take(&mut hold.shard_mut(index).unreported));
-        drop(hold);
-        self.free(&mut lane.effects.garbage);
-        wants_more
+        let is_paused = self.pause.is_on(lane.now_ms());
+        let evicts_more = self.make_room(lane) && self.is_short_of_memory() && !is_paused;
+        let expires = self.config.active_expire.load(Ordering::Relaxed) && !is_paused;
+        if self.sweep_slice(lane, expires) && !evicts_more { Backlog::None } else { Backlog::More }
     }
 }
 
@@ -114,10 +57,8 @@ impl Runtime {
     /// When the system gives no thread.
     pub fn start(engine: &Arc<Engine>) -> std::io::Result<Runtime> {
         let (freer, garbage) = channel::<Garbage>();
-        std::thread::Builder::new()
-            .name("larder-freer".into())
-            .spawn(move || garbage.into_iter().for_each(drop))?;
-        engine.set_freer(freer);
+        std::thread::Builder::new().name("larder-freer".into()).spawn(engine.freer.work(garbage))?;
+        engine.freer.set(freer);
         let (stop, stopped) = channel();
         let weak = Arc::downgrade(engine);
         let ticker = std::thread::Builder::new()

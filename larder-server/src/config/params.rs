@@ -71,7 +71,7 @@ impl Kind {
                 Ok(match plain {
                     Plain::Bool | Plain::Word(_) => word.to_ascii_lowercase(),
                     Plain::Memory { .. } => parse_memory(word).unwrap_or_default().to_string(),
-                    Plain::Int { .. } | Plain::Text => (*word).to_owned(),
+                    Plain::Int { .. } | Plain::MemoryOrShare { .. } | Plain::Text => (*word).to_owned(),
                 })
             }
             _ => match u32::from_str_radix(word, 8) {

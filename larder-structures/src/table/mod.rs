@@ -44,7 +44,7 @@ use raw::{Place, Raw};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-pub use scan::{Iter, Scan};
+pub use scan::{Iter, Scan, SweepLimits};
 
 /// What can live in a slot: an owned allocation that knows its own key.
 ///

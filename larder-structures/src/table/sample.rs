@@ -75,4 +75,37 @@ impl<E: Element> Table<E> {
             }
         }
     }
+
+    /// Up to `count` elements with an expiry from a random place on, out of `slots` elements at least: all of them if
+    /// that is `usize::MAX`. Elements without an expiry are passed over without looking at them.
+    pub fn sample_expiring<'a>(
+        &'a self,
+        random: u64,
+        count: usize,
+        slots: usize,
+        mut visit: impl FnMut(E::Ref<'a>),
+    ) {
+        let old_buckets = self.old.as_ref().map_or(0, |(old, _)| old.buckets());
+        let all = old_buckets + self.main.buckets();
+        let start = ((random as u32 as u64 * all as u64) >> 32) as usize;
+        let (mut found, mut seen) = (0, 0);
+        for step in 0..all {
+            let index = (start + step) % all;
+            let (table, index) = match &self.old {
+                Some((old, _)) if index < old_buckets => (old, index),
+                _ => (&self.main, index - old_buckets),
+            };
+            table.for_each(index, |word| {
+                seen += 1;
+                if word & raw::EXPIRES != 0 && found < count {
+                    found += 1;
+                    // SAFETY: as in `sample_fair`.
+                    visit(unsafe { E::borrow(raw::address(word)) });
+                }
+            });
+            if found == count || seen >= slots {
+                return;
+            }
+        }
+    }
 }

@@ -7,6 +7,18 @@ use std::marker::PhantomData;
 /// Marker for the cursor of [`Table::scan`]: zero begins and ends a walk.
 pub type Scan = u64;
 
+/// How far one step of [`Table::sweep`] goes.
+#[derive(Debug, Clone, Copy)]
+pub struct SweepLimits {
+    /// Summaries looked at; four bytes each.
+    pub summaries: usize,
+    /// Groups visited because something in them may be due; some 50 elements each.
+    pub visits: usize,
+    /// How long a group is left alone after something in it may have become due, in milliseconds. A visit costs the same
+    /// whether one element is due or twenty, so patience makes a sweep cheaper, and later.
+    pub patience_ms: u64,
+}
+
 impl<E: Element> Table<E> {
     /// One step of a walk that survives resizes: visits one bucket (or, during a resize, one of the smaller table
     /// and those of the larger table that it corresponds to) and returns the next cursor, 0 at the end. Elements
@@ -42,13 +54,13 @@ impl<E: Element> Table<E> {
         Iter { table: self, next_bucket: 0, pending: Vec::new(), _elements: PhantomData }
     }
 
-    /// Looks for elements that are due at `now_ms`, group by group from `group` on (`0` at first), through at most
-    /// `groups` summaries. `due` is called for each of them; the caller is to remove them, since the summary does not
-    /// mention them any more. Returns the group to go on from, 0 when the walk is complete.
+    /// Looks for elements that are due at `now_ms`, group by group from `group` on (`0` at first), as far as `limits`
+    /// allow. `due` is called for each of them; the caller is to remove them. Returns the group to go on from, 0 when the
+    /// walk is complete.
     pub fn sweep<'a>(
         &'a mut self,
         group: usize,
-        groups: usize,
+        limits: SweepLimits,
         now_ms: u64,
         mut due: impl FnMut(E::Ref<'a>),
     ) -> usize {
@@ -57,14 +69,21 @@ impl<E: Element> Table<E> {
         if group >= all {
             return 0;
         }
-        let end = (group + groups).min(all);
-        for nth in group..end {
-            match &mut self.old {
-                Some((old, _)) if nth < old_groups => sweep_group::<E>(old, nth, now_ms, &mut due),
-                _ => sweep_group::<E>(&mut self.main, nth - old_groups, now_ms, &mut due),
+        let end = (group + limits.summaries).min(all);
+        let visit_from_ms = now_ms.saturating_sub(limits.patience_ms);
+        let (mut next, mut visits) = (group, 0);
+        while next < end && visits < limits.visits {
+            let (table, nth) = match &mut self.old {
+                Some((old, _)) if next < old_groups => (old, next),
+                _ => (&mut self.main, next - old_groups),
+            };
+            if table.may_be_due(nth, visit_from_ms) {
+                sweep_group::<E>(table, nth, now_ms, &mut due);
+                visits += 1;
             }
+            next += 1;
         }
-        if end == all { 0 } else { end }
+        if next == all { 0 } else { next }
     }
 }
 
@@ -74,9 +93,6 @@ fn sweep_group<'a, E: Element + 'a>(
     now_ms: u64,
     due: &mut impl FnMut(E::Ref<'a>),
 ) {
-    if !table.may_be_due(group, now_ms) {
-        return;
-    }
     let mut earliest: Option<u64> = None;
     for bucket in table.group_buckets(group) {
         table.for_each(bucket, |word| {

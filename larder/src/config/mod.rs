@@ -6,6 +6,7 @@ use crate::types::{hash, set, zset};
 use parking_lot::RwLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
+pub use crate::client::ClientMemory;
 pub use crate::keyspace::eviction::EvictionConfig;
 
 /// Parameters that commands read while they run.
@@ -40,6 +41,20 @@ pub struct Config {
     pub rdb_compression: AtomicBool,
     /// `rdbchecksum`
     pub rdb_checksum: AtomicBool,
+    /// `maxmemory-clients`
+    pub client_memory: ClientMemory,
+    /// `active-expire-effort`, from 1 to 10.
+    pub active_expire_effort: AtomicU64,
+    /// `lazyfree-lazy-eviction`
+    pub lazy_eviction: AtomicBool,
+    /// `lazyfree-lazy-expire`
+    pub lazy_expire: AtomicBool,
+    /// `lazyfree-lazy-server-del`
+    pub lazy_server_del: AtomicBool,
+    /// `lazyfree-lazy-user-del`
+    pub lazy_user_del: AtomicBool,
+    /// `lazyfree-lazy-user-flush`
+    pub lazy_user_flush: AtomicBool,
     /// `active-expire` (DEBUG SET-ACTIVE-EXPIRE).
     pub active_expire: AtomicBool,
 }
@@ -62,6 +77,13 @@ impl Default for Config {
             slowlog_max_len: AtomicUsize::new(128),
             rdb_compression: AtomicBool::new(true),
             rdb_checksum: AtomicBool::new(true),
+            client_memory: ClientMemory::default(),
+            active_expire_effort: AtomicU64::new(1),
+            lazy_eviction: AtomicBool::new(true),
+            lazy_expire: AtomicBool::new(true),
+            lazy_server_del: AtomicBool::new(true),
+            lazy_user_del: AtomicBool::new(true),
+            lazy_user_flush: AtomicBool::new(true),
             active_expire: AtomicBool::new(true),
         }
     }

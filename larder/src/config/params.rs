@@ -7,6 +7,7 @@
 
 use super::Config;
 use crate::keyspace::eviction::Policy;
+use crate::stats::system;
 use larder_structures::decimal;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -57,6 +58,11 @@ pub enum Kind {
         /// Largest.
         max: u64,
     },
+    /// The same without bounds, or a percentage from `0%` to `100%`.
+    MemoryOrShare {
+        /// The error for what is neither.
+        refusal: &'static str,
+    },
     /// One of some words.
     Word(&'static [&'static str]),
     /// Anything.
@@ -81,6 +87,13 @@ impl Kind {
                 Some(bytes) if (min..=max).contains(&bytes) => Ok(()),
                 Some(_) => Err(format!("argument must be between {min} and {max} inclusive")),
                 None => Err("argument must be a memory value".into()),
+            },
+            Kind::MemoryOrShare { refusal } => match parse_share(value) {
+                Some(percent) if percent > 100 => {
+                    Err("percentage argument must be less or equal to 100".into())
+                }
+                None if parse_memory(value).is_none() => Err(refusal.into()),
+                _ => Ok(()),
             },
             Kind::Word(words) if words.iter().any(|word| word.eq_ignore_ascii_case(value)) => Ok(()),
             Kind::Word(words) => {
@@ -120,6 +133,16 @@ pub fn parse_memory(value: &str) -> Option<u64> {
         _ => return None,
     };
     number.checked_mul(factor)
+}
+
+/// A percentage: `75%`.
+pub fn parse_share(value: &str) -> Option<u64> {
+    value.strip_suffix('%')?.parse().ok()
+}
+
+/// So many percent of so many bytes.
+pub(crate) fn share_of(bytes: u64, percent: u64) -> u64 {
+    (u128::from(bytes) * u128::from(percent) / 100) as u64
 }
 
 const POSITIVE: Kind = Kind::Int { min: 0, max: i64::MAX };
@@ -180,13 +203,32 @@ pub const PARAMS: &[Param<Config>] = &[
         get: |config| config.databases.to_string(),
         set: |_fixed_at_start, _| {},
     },
-    number!(
-        "maxmemory",
-        None,
-        maxmemory: u64,
-        Kind::Memory { min: 0, max: u64::MAX },
-        "How many bytes the data may take before keys are evicted or writes refused; 0 for no limit."
-    ),
+    Param {
+        name: "maxmemory",
+        alias: None,
+        kind: Kind::MemoryOrShare { refusal: "argument must be a memory value" },
+        is_mutable: true,
+        doc: "How many bytes keys, values, tables and connections may take before keys are evicted or writes refused; a \
+              percentage is one of the memory that this process may have, by its cgroup or the machine; 0 for no limit.",
+        get: |config| config.maxmemory.load(Relaxed).to_string(),
+        set: |config, value| {
+            let bytes = parse_share(value).map(|percent| share_of(system::memory_limit(), percent));
+            config.maxmemory.store(bytes.or_else(|| parse_memory(value)).unwrap_or_default(), Relaxed);
+        },
+    },
+    Param {
+        name: "maxmemory-clients",
+        alias: None,
+        kind: Kind::MemoryOrShare { refusal: "argument must be a memory or percent value" },
+        is_mutable: true,
+        doc: "How many bytes all connections may take before the largest are closed; a percentage is one of maxmemory; 0 \
+              for no limit.",
+        get: |config| config.client_memory.show(),
+        set: |config, value| match parse_share(value) {
+            Some(percent) => config.client_memory.set_share(percent),
+            None => config.client_memory.set_bytes(parse_memory(value).unwrap_or_default()),
+        },
+    },
     Param {
         name: "maxmemory-policy",
         alias: None,
@@ -205,6 +247,68 @@ pub const PARAMS: &[Param<Config>] = &[
         get: |config| config.eviction.samples.load(Relaxed).to_string(),
         set: |config, value| config.eviction.samples.store(value.parse().unwrap_or(5), Relaxed),
     },
+    Param {
+        name: "maxmemory-eviction-tenacity",
+        alias: None,
+        kind: Kind::Int { min: 0, max: 100 },
+        is_mutable: true,
+        doc: "How much time a command may give to eviction: 10 is half a millisecond, each step above 15 % more, 100 no \
+              limit. What is left is done in the background.",
+        get: |config| config.eviction.tenacity.load(Relaxed).to_string(),
+        set: |config, value| config.eviction.tenacity.store(value.parse().unwrap_or(10), Relaxed),
+    },
+    Param {
+        name: "lfu-log-factor",
+        alias: None,
+        kind: Kind::Int { min: 0, max: i32::MAX as i64 },
+        is_mutable: true,
+        doc: "How slowly the counters of the LFU policies rise: with 10, a million uses reach their end of 255.",
+        get: |config| config.eviction.lfu_log_factor.load(Relaxed).to_string(),
+        set: |config, value| config.eviction.lfu_log_factor.store(value.parse().unwrap_or(10), Relaxed),
+    },
+    Param {
+        name: "lfu-decay-time",
+        alias: None,
+        kind: Kind::Int { min: 0, max: i32::MAX as i64 },
+        is_mutable: true,
+        doc: "Minutes without use after which a counter of the LFU policies is lowered by one; 0 for never.",
+        get: |config| config.eviction.lfu_decay_time.load(Relaxed).to_string(),
+        set: |config, value| config.eviction.lfu_decay_time.store(value.parse().unwrap_or(1), Relaxed),
+    },
+    Param {
+        name: "active-expire-effort",
+        alias: None,
+        kind: Kind::Int { min: 1, max: 10 },
+        is_mutable: true,
+        doc: "How much time the search for expired keys may take: with 1 a quarter of one processor, with 10 nearly half.",
+        get: |config| config.active_expire_effort.load(Relaxed).to_string(),
+        set: |config, value| config.active_expire_effort.store(value.parse().unwrap_or(1), Relaxed),
+    },
+    flag!(
+        "lazyfree-lazy-eviction",
+        lazy_eviction,
+        "Whether large values that are evicted are freed in the background."
+    ),
+    flag!(
+        "lazyfree-lazy-expire",
+        lazy_expire,
+        "Whether large values that expire are freed in the background."
+    ),
+    flag!(
+        "lazyfree-lazy-server-del",
+        lazy_server_del,
+        "Whether large values that are replaced or emptied are freed in the background."
+    ),
+    flag!(
+        "lazyfree-lazy-user-del",
+        lazy_user_del,
+        "Whether DEL frees large values in the background, as UNLINK always does."
+    ),
+    flag!(
+        "lazyfree-lazy-user-flush",
+        lazy_user_flush,
+        "Whether FLUSHALL and FLUSHDB without ASYNC or SYNC free in the background."
+    ),
     number!(
         "hash-max-listpack-entries",
         Some("hash-max-ziplist-entries"),

@@ -5,14 +5,16 @@
 //! by hand.
 
 pub(crate) mod feed;
+mod garbage;
 pub(crate) mod log;
 
 pub use feed::{EventListener, Heard};
 pub use log::{LogReader, Record};
 
-use crate::keyspace::{StoredEntry, Watchers};
+pub(crate) use garbage::{Cause, Freer, Garbage, Waste};
+
+use crate::keyspace::Watchers;
 use larder_resp::{OwnedRequest, Request};
-use larder_structures::table::Table;
 
 /// What happened to a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,12 +77,6 @@ pub struct KeyEvent {
     pub db: usize,
     /// The key.
     pub key: Box<[u8]>,
-}
-
-/// Something to be freed when no lock is held.
-pub(crate) enum Garbage {
-    Entry(StoredEntry),
-    Table(Table<StoredEntry>),
 }
 
 /// What one command, or one transaction, has caused so far.

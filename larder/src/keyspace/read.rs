@@ -4,6 +4,7 @@
 //! run on pinned values without any lock. What a lookup causes all the same (a hit counted, an access clock moved, an
 //! expired key to be removed) is noted, and the executor does it afterwards, still under the locks if there are any.
 
+use super::eviction::Meter;
 use super::key::PlannedKey;
 use super::shard::Shard;
 use super::view::{Found, View, shared_of};
@@ -101,7 +102,7 @@ impl<'a> ReadCtx<'a> {
                     return None;
                 }
                 if let Some(clock) = clock {
-                    entry.set_clock(self.engine.config.eviction.touched(found.clock, clock));
+                    entry.set_clock(self.engine.touched(found.clock, clock));
                 }
                 Some(found)
             }
@@ -143,6 +144,11 @@ impl<'a> ReadCtx<'a> {
     /// The engine's parameters.
     pub fn config(&self) -> &crate::config::Config {
         &self.engine.config
+    }
+
+    /// How the access clocks of keys are read now.
+    pub(crate) fn meter(&self) -> Meter {
+        self.engine.meter((self.now_ms / 1000) as u32)
     }
 
     /// An unpredictable number.
@@ -190,7 +196,7 @@ impl PinnedKey {
             Some(ValueRef::Body(body)) => Some(PinnedValue::Body(body.pin(&ctx.engine.unpinned)?)),
         };
         if let (Some(entry), Some(clock)) = (entry, ctx.clock) {
-            entry.set_clock(ctx.engine.config.eviction.touched(entry.clock(), clock));
+            entry.set_clock(ctx.engine.touched(entry.clock(), clock));
         }
         Some(PinnedKey { key: key.into(), value, expires_at_ms })
     }

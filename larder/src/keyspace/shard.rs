@@ -16,6 +16,8 @@ pub(crate) struct Db {
     pub(crate) keys: Table<StoredEntry>,
     /// Where the sweep for expired keys goes on.
     pub(crate) sweep_at: usize,
+    /// Slots of its table when the sweep was there last.
+    pub(crate) swept_capacity: usize,
     /// Bytes of its entries and values.
     memory: i64,
 }
@@ -48,6 +50,8 @@ pub(crate) struct Shard {
     pub(crate) watchers: Watchers,
     /// Bytes of entries and values that the engine's sum does not know yet.
     pub(crate) unreported: i64,
+    /// Bytes of its tables that the engine's sum knows.
+    pub(crate) reported_tables: i64,
     /// Position in the log of the last write.
     pub(crate) last_write: u64,
     grow_at_percent: u8,
@@ -63,6 +67,7 @@ impl Shard {
             watchers: Watchers::default(),
             now_ms: 0,
             unreported: 0,
+            reported_tables: 0,
             last_write: 0,
             grow_at_percent,
         }
@@ -110,6 +115,11 @@ impl Shard {
         let mut fresh = Table::with_load(percent);
         fresh.set_colour(db.keys.colour());
         (std::mem::replace(&mut db.keys, fresh), std::mem::take(&mut db.memory))
+    }
+
+    /// Bytes of its tables.
+    pub(crate) fn table_bytes(&self) -> usize {
+        self.existing().filter_map(|physical| self.db(physical)).map(|db| db.keys.memory()).sum()
     }
 
     /// The physical numbers of the databases that exist here.

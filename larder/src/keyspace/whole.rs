@@ -2,7 +2,7 @@
 
 use super::view::Found;
 use super::write::WriteCtx;
-use crate::effects::{Event, Garbage};
+use crate::effects::{Cause, Event, Garbage, Waste};
 use crate::types::Type;
 use larder_structures::hash;
 use larder_structures::table::Scan;
@@ -60,8 +60,9 @@ impl WriteCtx<'_, '_> {
     }
 
     /// Deletes all keys of a database; they are freed when the locks are gone. The gate is held.
-    pub(crate) fn flush(&mut self, db: usize) {
+    pub(crate) fn flush(&mut self, db: usize, cause: Cause) {
         let physical = self.engine.physical(db);
+        let mut tables = Vec::new();
         for index in 0..self.engine.shard_count() {
             let shard = self.hold.shard_mut(index);
             let (table, memory) = shard.detach(physical);
@@ -73,7 +74,10 @@ impl WriteCtx<'_, '_> {
             *ledger.db += memory;
             self.engine.account(&mut ledger, -memory);
             self.effects.dirty += table.len() as u64;
-            self.effects.garbage.push(Garbage::Table(table));
+            tables.push(table);
+        }
+        if !tables.is_empty() {
+            self.effects.garbage.push(Garbage { waste: Waste::Tables(tables), cause });
         }
     }
 

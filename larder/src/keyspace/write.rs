@@ -9,13 +9,13 @@ use super::read::{Notes, ReadCtx, Source};
 use super::shard::{Ledger, Shard, StoredEntry};
 use super::view::{Found, shared_of};
 use super::watch::Watchers;
-use crate::effects::{Effects, Event, Garbage};
+use crate::effects::{Cause, Class, Effects, Event, Garbage};
 use crate::engine::Engine;
 use crate::fault::Fault;
 use crate::persist::convert::Stored;
 use crate::types::string::{EMBEDDED_MAX, StringRef};
 use crate::types::{Body, Collection, Packed};
-use larder_structures::entry::{CLOCK_MAX, Entry, Value, ValueRef};
+use larder_structures::entry::{Entry, Value, ValueRef};
 use larder_structures::sync::{Hold, Pinned};
 use larder_structures::table::Slot;
 use larder_structures::{decimal, hash};
@@ -94,7 +94,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
         let shard = self.hold.shard(self.shard_of(hash));
         let entry = shard.db(self.physical)?.keys.get_hashed(hash, key)?;
         let found = Found::new(entry);
-        entry.set_clock(self.engine.config.eviction.touched(found.clock, self.clock));
+        entry.set_clock(self.engine.touched(found.clock, self.clock));
         Some(found)
     }
 
@@ -170,14 +170,14 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
         self.set_value(key, Value::Integer(number), expiry, event);
     }
 
-    /// Makes a key look as if it was last used so many seconds ago.
-    pub fn set_idle(&mut self, key: &[u8], idle_s: u64) {
+    /// Makes a key look as if it was last used so many seconds ago, or was used so often, whichever the policy of
+    /// eviction asks for.
+    pub fn set_use(&mut self, key: &[u8], idle_s: Option<u64>, frequency: Option<u32>) {
+        let Some(clock) = self.engine.meter(self.clock).restored(idle_s, frequency) else { return };
         let hash = self.planned.hash_of(key);
         let shard = self.hold.shard(self.shard_of(hash));
-        let entry = shard.db(self.physical).and_then(|db| db.keys.get_hashed(hash, key));
-        if let Some(entry) = entry {
-            let idle = idle_s.min(u64::from(CLOCK_MAX)) as u32;
-            entry.set_clock(self.clock.wrapping_sub(idle) & CLOCK_MAX);
+        if let Some(entry) = shard.db(self.physical).and_then(|db| db.keys.get_hashed(hash, key)) {
+            entry.set_clock(clock);
         }
     }
 
@@ -213,7 +213,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
         if expiry == Expiry::Keep {
             self.expire_if_due(hash, key);
         }
-        let clock = self.engine.config.eviction.fresh(self.clock);
+        let (engine, now_s) = (self.engine, self.clock);
         let index = self.shard_of(hash);
         let (keys, watchers, mut ledger) = self.hold.shard_mut(index).parts(self.physical);
         let body_memory = |entry: &StoredEntry| shared_of(entry.as_ref()).map_or(0, |body| body.memory());
@@ -227,20 +227,21 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
                     Expiry::Never => None,
                     Expiry::AtMs(at_ms) => Some(at_ms),
                 };
+                let clock = engine.touched(old.as_ref().clock(), now_s);
                 if old.overwrite(&value, at_ms, clock) {
                     return (old, (0, 0));
                 }
                 let before = old.as_ref().memory() + body_memory(&old);
                 let new = Entry::new(key, value, at_ms, clock);
                 if shared_of(old.as_ref()).is_some() {
-                    garbage.push(Garbage::Entry(old));
+                    garbage.push(Garbage::entry(old, Cause::Replaced));
                 }
                 let after = new.as_ref().memory() + body_memory(&new);
                 (new, (before, after))
             });
         } else {
             let at_ms = if let Expiry::AtMs(at_ms) = expiry { Some(at_ms) } else { None };
-            let entry = Entry::new(key, value, at_ms, clock);
+            let entry = Entry::new(key, value, at_ms, engine.fresh(now_s));
             before = 0;
             after = entry.as_ref().memory() + body_memory(&entry);
             keys.insert_hashed(hash, entry);
@@ -292,7 +293,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
                     (new, (before, after))
                 })
             } else {
-                let mut entry = Entry::new(key, value, None, self.engine.config.eviction.fresh(self.clock));
+                let mut entry = Entry::new(key, value, None, self.engine.fresh(self.clock));
                 entry.set_mark(true);
                 let after = memory(&entry);
                 keys.insert_hashed(hash, entry);
@@ -315,7 +316,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
     ) -> Result<Option<Guard<'g, T>>, Fault> {
         let hash = self.planned.hash_of(key);
         self.expire_if_due(hash, key);
-        self.guard(hash, key, event)
+        self.guard(hash, key, event, false)
     }
 
     /// Opens the collection of type `T` under `key` for changing, or a new one that `make` makes. Should nothing be
@@ -333,13 +334,14 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
         self.expire_if_due(hash, key);
         let index = self.shard_of(hash);
         let (keys, _, mut ledger) = self.hold.shard_mut(index).parts(self.physical);
-        if keys.get_hashed(hash, key).is_none() {
-            let clock = self.engine.config.eviction.fresh(self.clock);
+        let is_new = keys.get_hashed(hash, key).is_none();
+        if is_new {
+            let clock = self.engine.fresh(self.clock);
             let entry = with_stored(make().into_body(), |value| Entry::new(key, value, None, clock));
             self.engine.account(&mut ledger, Found::new(entry.as_ref()).memory() as i64);
             keys.insert_hashed(hash, entry);
         }
-        self.guard(hash, key, event)?.ok_or(Fault::NO_SUCH_KEY)
+        self.guard(hash, key, event, is_new)?.ok_or(Fault::NO_SUCH_KEY)
     }
 
     fn guard<'g, T: Collection>(
@@ -347,12 +349,15 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
         hash: u64,
         key: &'g [u8],
         event: Event,
+        is_new: bool,
     ) -> Result<Option<Guard<'g, T>>, Fault> {
         let index = self.shard_of(hash);
         let (keys, watchers, ledger) = self.hold.shard_mut(index).parts(self.physical);
         let Some(mut slot) = keys.slot(hash, key) else { return Ok(None) };
         let entry = slot.get();
-        entry.set_clock(self.engine.config.eviction.touched(entry.clock(), self.clock));
+        if !is_new {
+            entry.set_clock(self.engine.touched(entry.clock(), self.clock));
+        }
         let before = Found::new(entry).memory();
         let taken_out = if let ValueRef::Packed(tag, bytes) = entry.value() {
             let buf = std::mem::take(&mut self.effects.scratch);
@@ -379,12 +384,22 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
 
     /// Deletes a key. Returns whether it was there; an expired one is not.
     pub fn delete(&mut self, key: &[u8], event: Event) -> bool {
+        let cause = match event.class {
+            Class::Expired => Cause::Expired,
+            Class::Evicted => Cause::Evicted,
+            _ => Cause::Replaced,
+        };
+        self.delete_for(key, event, cause)
+    }
+
+    /// [`WriteCtx::delete`] for a cause that decides who frees the value.
+    pub(crate) fn delete_for(&mut self, key: &[u8], event: Event, cause: Cause) -> bool {
         let hash = self.planned.hash_of(key);
         if event != Event::EXPIRED {
             self.expire_if_due(hash, key);
         }
         let Some(entry) = self.remove(hash, key) else { return false };
-        self.effects.garbage.push(Garbage::Entry(entry));
+        self.effects.garbage.push(Garbage::entry(entry, cause));
         self.effects.count(event);
         // What nobody asked for is no change that a save would be waiting for.
         self.touch(hash, key, event, u64::from(!matches!(event, Event::EXPIRED | Event::EVICTED)));
@@ -404,7 +419,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
     pub fn put(&mut self, key: &[u8], taken: Taken, event: Event) {
         let hash = self.planned.hash_of(key);
         if let Some(old) = self.remove(hash, key) {
-            self.effects.garbage.push(Garbage::Entry(old));
+            self.effects.garbage.push(Garbage::entry(old, Cause::Replaced));
         }
         let entry = taken.0.with_key(key);
         let memory = Found::new(entry.as_ref()).memory();
@@ -574,7 +589,7 @@ impl<T: Collection> Drop for Guard<'_, T> {
             return;
         }
         self.engine.account(&mut self.ledger, -(self.before as i64));
-        self.effects.garbage.push(Garbage::Entry(slot.take()));
+        self.effects.garbage.push(Garbage::entry(slot.take(), Cause::Replaced));
         if is_touched {
             self.effects.touched(self.watchers, self.db, self.key, Event::DEL, 0);
         }

@@ -90,6 +90,7 @@ impl Engine {
             used_memory: self.data_memory(),
             aof_base: false,
         })?;
+        let meter = self.meter(lane.access_clock());
         for db in 0..self.config.databases {
             let physical = self.physical(db);
             let parts = || (0..self.shards.len()).filter_map(|index| hold.shard(index).db(physical));
@@ -102,7 +103,8 @@ impl Engine {
             writer.resize_db(keys as u64, expires as u64)?;
             for entry in parts().flat_map(|part| part.keys.iter()) {
                 let expire_at_ms = entry.expires_at_ms().map(|at_ms| at_ms as i64);
-                let meta = KeyMeta { expire_at_ms, ..KeyMeta::default() };
+                let (idle, freq) = meter.saved(entry.clock());
+                let meta = KeyMeta { expire_at_ms, idle, freq };
                 convert::write(entry.value(), writer.key(entry.key(), meta))?;
             }
         }
@@ -137,7 +139,7 @@ impl Engine {
                         || corrupt(None, "a database that exists", format!("database {number}")),
                     )?;
                 }
-                Item::Key { key, expire_at_ms, value, .. } => {
+                Item::Key { key, expire_at_ms, idle, freq, value } => {
                     let expiry =
                         expire_at_ms.map_or(Expiry::Never, |at_ms| Expiry::AtMs(at_ms.max(0) as u64));
                     if matches!(expiry, Expiry::AtMs(at_ms) if at_ms <= lane.now_ms()) {
@@ -148,7 +150,7 @@ impl Engine {
                         .map_err(|damage| corrupt(Some(&key), damage, "something else".into()))?;
                     // An empty collection is no key; files of old servers may have some.
                     if let Some(stored) = stored {
-                        self.put_loaded(lane, db, &key, stored, expiry);
+                        self.put_loaded(lane, db, &key, stored, expiry, (idle, freq));
                         loaded.keys += 1;
                     }
                 }
@@ -157,11 +159,23 @@ impl Engine {
         Ok(loaded)
     }
 
-    fn put_loaded(&self, lane: &mut Lane, db: usize, key: &[u8], value: convert::Stored, expiry: Expiry) {
+    fn put_loaded(
+        &self,
+        lane: &mut Lane,
+        db: usize,
+        key: &[u8],
+        value: convert::Stored,
+        expiry: Expiry,
+        (idle_s, frequency): (Option<u64>, Option<u8>),
+    ) {
         let index = hash::shard(hash::of(key), self.shards.len());
         let mut hold = self.shards.one(index);
         self.begin_effects(lane);
-        self.writer(lane, &mut hold, db).restore(key, value, expiry, RESTORE);
+        let mut writer = self.writer(lane, &mut hold, db);
+        writer.restore(key, value, expiry, RESTORE);
+        if idle_s.is_some() || frequency.is_some() {
+            writer.set_use(key, idle_s, frequency.map(u32::from));
+        }
         // Loading is no change: nobody watches, the log does not want it, and it need not be saved.
         lane.effects = Effects::default();
     }

@@ -219,7 +219,6 @@ pub(crate) fn used(engine: &Engine, census: &Census) -> Used {
     let data = engine.data_memory().saturating_add_signed(census.unreported);
     let tables = census.table_bytes() as u64;
     let clients = engine.clients.totals().memory as u64;
-    engine.stats.note_overhead(tables + clients);
     let peak = engine.stats.note_memory(data + tables + clients);
     Used { data, tables, clients, peak }
 }
@@ -263,7 +262,9 @@ fn memory(facts: &Facts<'_>, fields: &mut Fields) {
     fields.add("mem_clients_normal", clients);
     fields.zeros(&["mem_cluster_links", "mem_aof_buffer"]);
     fields.add("mem_allocator", "libc");
-    fields.zeros(&["active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects"]);
+    fields.add("active_defrag_running", 0);
+    fields.add("lazyfree_pending_objects", engine.freer.pending());
+    fields.add("lazyfreed_objects", engine.freer.freed());
     fields.add("larder_memory_tables", tables);
 }
 
@@ -313,9 +314,13 @@ fn stats(facts: &Facts<'_>, fields: &mut Fields) {
     fields.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
     fields.add("expired_keys", stats.sum(|lane| &lane.expired));
     fields.add("expired_stale_perc", "0.00");
-    fields.zeros(&["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds"]);
+    fields.add("expired_time_cap_reached_count", engine.sweep.interrupted.load(Relaxed));
+    fields.add("expire_cycle_cpu_milliseconds", engine.sweep.worked_us.load(Relaxed) / 1000);
     fields.add("evicted_keys", stats.sum(|lane| &lane.evicted));
-    fields.zeros(&["evicted_clients", "total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
+    fields.add("evicted_clients", stats.evicted_clients.load(Relaxed));
+    let (before_us, just_now_us) = stats.exceeded_us(engine.clock.elapsed_us());
+    fields.add("total_eviction_exceeded_time", (before_us + just_now_us) / 1000);
+    fields.add("current_eviction_exceeded_time", just_now_us / 1000);
     fields.add("keyspace_hits", stats.sum(|lane| &lane.hits));
     fields.add("keyspace_misses", stats.sum(|lane| &lane.misses));
     fields.add("pubsub_channels", engine.pubsub.channel_count());

@@ -139,8 +139,12 @@ pub struct Stats {
     /// When the engine was opened, by its clock for durations.
     started_us: u64,
     rates: rates::Ring,
-    /// Bytes of tables and connections when they were last counted.
-    overhead: AtomicU64,
+    /// Bytes that connections took when they were last counted.
+    pub(crate) client_memory: AtomicU64,
+    /// When memory began to exceed its limit, on the clock for durations; 0 while it does not.
+    exceeded_since_us: AtomicU64,
+    /// For how long it has exceeded it before that.
+    exceeded_us: AtomicU64,
     lanes: Mutex<Vec<Arc<LaneStats>>>,
     /// Connections accepted.
     pub connections: AtomicU64,
@@ -148,6 +152,8 @@ pub struct Stats {
     pub rejected_connections: AtomicU64,
     /// Highest use of memory seen.
     pub peak_memory: AtomicU64,
+    /// Connections closed because of `maxmemory-clients`.
+    pub(crate) evicted_clients: AtomicU64,
     /// Errors by their code.
     pub errors: Mutex<BTreeMap<&'static str, u64>>,
     /// Longest time the gate was held, in microseconds.
@@ -176,11 +182,14 @@ impl Stats {
             replication_id: Mutex::new(hex_id(!seed)),
             started_us,
             rates: rates::Ring::default(),
-            overhead: AtomicU64::new(0),
+            client_memory: AtomicU64::new(0),
+            exceeded_since_us: AtomicU64::new(0),
+            exceeded_us: AtomicU64::new(0),
             lanes: Mutex::default(),
             connections: AtomicU64::new(0),
             rejected_connections: AtomicU64::new(0),
             peak_memory: AtomicU64::new(0),
+            evicted_clients: AtomicU64::new(0),
             errors: Mutex::default(),
             longest_gate_us: AtomicU64::new(0),
         }
@@ -196,9 +205,26 @@ impl Stats {
         self.rates.rates()
     }
 
-    /// Remembers the bytes of tables and connections until they are counted again.
-    pub(crate) fn note_overhead(&self, bytes: u64) {
-        self.overhead.store(bytes, Ordering::Relaxed);
+    /// Notes that memory exceeds its limit, at this moment of the clock for durations.
+    pub(crate) fn memory_exceeded(&self, now_us: u64) {
+        if self.exceeded_since_us.load(Ordering::Relaxed) == 0 {
+            self.exceeded_since_us.store(now_us.max(1), Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that it does not, or not any more.
+    pub(crate) fn memory_suffices(&self, now_us: u64) {
+        if self.exceeded_since_us.load(Ordering::Relaxed) != 0 {
+            let since_us = self.exceeded_since_us.swap(0, Ordering::Relaxed);
+            self.exceeded_us.fetch_add(now_us.saturating_sub(since_us), Ordering::Relaxed);
+        }
+    }
+
+    /// For how long memory has exceeded its limit, before now and just now, in microseconds.
+    pub(crate) fn exceeded_us(&self, now_us: u64) -> (u64, u64) {
+        let since_us = self.exceeded_since_us.load(Ordering::Relaxed);
+        let just_now = if since_us == 0 { 0 } else { now_us.saturating_sub(since_us) };
+        (self.exceeded_us.load(Ordering::Relaxed), just_now)
     }
 
     /// Notes a use of memory and returns the highest so far.
@@ -233,6 +259,8 @@ impl Stats {
         self.connections.store(0, Ordering::Relaxed);
         self.rejected_connections.store(0, Ordering::Relaxed);
         self.longest_gate_us.store(0, Ordering::Relaxed);
+        self.exceeded_us.store(0, Ordering::Relaxed);
+        self.evicted_clients.store(0, Ordering::Relaxed);
         self.errors.lock().clear();
     }
 
@@ -259,6 +287,11 @@ impl Engine {
             input_bytes: self.stats.total(|lane| &lane.input_bytes),
             output_bytes: self.stats.total(|lane| &lane.output_bytes),
         });
-        self.stats.note_memory(self.data_memory() + self.stats.overhead.load(Ordering::Relaxed));
+        self.limit_clients();
+        self.stats.client_memory.store(self.clients.totals().memory as u64, Ordering::Relaxed);
+        if !self.is_short_of_memory() {
+            self.stats.memory_suffices(now_us);
+        }
+        self.stats.note_memory(self.used_memory());
     }
 }

@@ -66,6 +66,31 @@ pub fn total_memory() -> u64 {
     })
 }
 
+/// Bytes of memory this process may have: what its cgroup or one above it allows, or what the machine has; 0 if unknown.
+pub fn memory_limit() -> u64 {
+    let groups = read("/proc/self/cgroup");
+    // Version 2 has one hierarchy; version 1 names the controllers of each. In a container the path is often that of
+    // the host, and its own group is the root of what can be seen here.
+    let paths = groups.lines().filter_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        match (parts.next()?, parts.next()?) {
+            ("", path) => Some(("/sys/fs/cgroup", "memory.max", path)),
+            (names, path) if names.split(',').any(|name| name == "memory") => {
+                Some(("/sys/fs/cgroup/memory", "memory.limit_in_bytes", path))
+            }
+            _ => None,
+        }
+    });
+    let limits = paths.flat_map(|(root, file, path)| {
+        let above = std::iter::successors(Some(path), |path| {
+            path.rfind('/').filter(|at| *at > 0 || path.len() > 1).map(|at| &path[..at])
+        });
+        above.filter_map(move |path| read(&format!("{root}{path}/{file}")).trim().parse::<u64>().ok())
+    });
+    let total = total_memory();
+    limits.chain((total > 0).then_some(total)).min().unwrap_or(0)
+}
+
 /// Name and version of the operating system, and the processor's architecture.
 pub fn name() -> &'static str {
     static NAME: OnceLock<String> = OnceLock::new();

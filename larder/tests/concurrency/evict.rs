@@ -55,12 +55,15 @@ fn without_eviction_only_growing_commands_are_refused() {
     caller.ok("FLUSHALL");
     caller.tick_all();
     assert_eq!(engine.data_memory(), 0);
+    // Connections count too, so not even a single key has room.
+    assert!(is_oom(&caller.run("SET a 1")));
+    caller.ok("CONFIG SET maxmemory 2mb");
     caller.ok("SET a 1");
 }
 
 #[test]
 fn memory_stays_below_the_limit_under_churn() {
-    for policy in ["allkeys-lru", "allkeys-random"] {
+    for policy in ["allkeys-lru", "allkeys-lfu", "allkeys-lrfu", "allkeys-random"] {
         let limit = 4 << 20;
         let (engine, _, mut caller) = limited(policy, limit);
         let mut rng = Rng(5);
@@ -76,7 +79,7 @@ fn memory_stays_below_the_limit_under_churn() {
 
 #[test]
 fn volatile_policies_spare_keys_without_an_expiry() {
-    for policy in ["volatile-lru", "volatile-random", "volatile-ttl"] {
+    for policy in ["volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"] {
         let (_, _, mut caller) = limited(policy, 3 << 20);
         for number in 0..2000 {
             caller.ok(&format!("SET staying:{number} {}", value(500)));
@@ -211,4 +214,59 @@ fn accounting_equals_a_walk_at_any_time() {
     caller.ok("FLUSHALL");
     caller.tick_all();
     assert_eq!((engine.check_invariants(), engine.data_memory()), (0, 0));
+}
+
+/// Large values are freed by the freer or by the caller, as the parameter for the cause says; UNLINK and ASYNC always by
+/// the freer, SYNC never.
+#[test]
+fn who_frees_a_large_value_depends_on_the_cause() {
+    let (engine, clock) = still_engine();
+    let _runtime = larder::runtime::Runtime::start(&engine).expect("threads can be started");
+    let mut caller = Caller::new(&engine);
+    let mut freed = |steps: &[&str]| -> i64 {
+        // A limit that is still in force would evict before it could be lifted.
+        caller.ok("CONFIG SET maxmemory 0");
+        caller.ok("CONFIG RESETSTAT");
+        let members: String = (0..1000).map(|member| format!(" m{member}")).collect();
+        caller.ok(&format!("SADD big{members}"));
+        for step in steps {
+            if *step == "wait" {
+                clock.advance_ms(100);
+            } else {
+                caller.ok(step);
+            }
+        }
+        let field = |caller: &mut Caller, name: &str| -> i64 {
+            let Frame::Bulk(text) = caller.ok("INFO memory") else { panic!("INFO is text") };
+            let text = String::from_utf8_lossy(&text).into_owned();
+            let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("the field is there");
+            line[1..].trim().parse().expect("the field is a number")
+        };
+        while field(&mut caller, "lazyfree_pending_objects") > 0 {
+            std::thread::yield_now();
+        }
+        let freed = field(&mut caller, "lazyfreed_objects");
+        caller.ok("FLUSHALL SYNC");
+        freed
+    };
+    let causes: [(&str, &[&str]); 4] = [
+        ("lazyfree-lazy-user-del", &["DEL big"]),
+        ("lazyfree-lazy-server-del", &["SET big small"]),
+        ("lazyfree-lazy-expire", &["PEXPIRE big 50", "wait", "EXISTS big"]),
+        ("lazyfree-lazy-eviction", &["CONFIG SET maxmemory 1 maxmemory-policy allkeys-lru", "PING"]),
+    ];
+    for (parameter, steps) in causes {
+        for (value, expected) in [("yes", 1), ("no", 0)] {
+            let set = format!("CONFIG SET maxmemory 0 {parameter} {value}");
+            let steps: Vec<&str> = std::iter::once(set.as_str()).chain(steps.iter().copied()).collect();
+            assert_eq!(freed(&steps), expected, "{parameter} {value}");
+        }
+    }
+    assert_eq!(freed(&["CONFIG SET maxmemory 0", "UNLINK big"]), 1);
+    // A database counts all its keys.
+    let populate = "DEBUG POPULATE 100000";
+    assert_eq!(freed(&[populate, "CONFIG SET lazyfree-lazy-user-flush no", "FLUSHALL ASYNC"]), 100_001);
+    assert_eq!(freed(&[populate, "FLUSHALL"]), 0);
+    assert_eq!(freed(&[populate, "CONFIG SET lazyfree-lazy-user-flush yes", "FLUSHDB"]), 100_001);
+    assert_eq!(freed(&[populate, "FLUSHALL SYNC"]), 0);
 }

@@ -2,6 +2,7 @@
 
 use crate::args::Args;
 use crate::command::{Command, Cost, Run};
+use crate::effects::Cause;
 use crate::fault::{Fault, Outcome};
 use crate::keyspace::WriteCtx;
 use larder_resp::ReplyWriter;
@@ -20,8 +21,8 @@ pub(super) const FLUSHDB: Command = Command {
 };
 
 fn flushdb(ctx: &mut WriteCtx<'_, '_>, args: Args<'_>, reply: &mut ReplyWriter<'_>) -> Outcome {
-    check_mode(args)?;
-    ctx.flush(ctx.db);
+    let cause = mode(args)?;
+    ctx.flush(ctx.db, cause);
     reply.ok();
     Ok(())
 }
@@ -34,18 +35,19 @@ pub(super) const FLUSHALL: Command = Command {
 };
 
 fn flushall(ctx: &mut WriteCtx<'_, '_>, args: Args<'_>, reply: &mut ReplyWriter<'_>) -> Outcome {
-    check_mode(args)?;
-    (0..ctx.config().databases).for_each(|db| ctx.flush(db));
+    let cause = mode(args)?;
+    (0..ctx.config().databases).for_each(|db| ctx.flush(db, cause));
     reply.ok();
     Ok(())
 }
 
-/// ASYNC and SYNC are understood and mean the same: what was deleted is gone at once and freed in the background.
-fn check_mode(mut args: Args<'_>) -> Outcome {
-    if args.len() == 1 && (args.flag("ASYNC") || args.flag("SYNC")) {
-        return Ok(());
+/// Keys are gone at once in any case; the mode decides whether the caller waits until they are freed.
+fn mode(mut args: Args<'_>) -> Result<Cause, Fault> {
+    match () {
+        () if args.len() == 1 && args.flag("ASYNC") => Ok(Cause::Lazily),
+        () if args.len() == 1 && args.flag("SYNC") => Ok(Cause::AtOnce),
+        () => args.finish().map(|()| Cause::Flushed),
     }
-    args.finish()
 }
 
 pub(super) const SWAPDB: Command = Command {

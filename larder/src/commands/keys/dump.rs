@@ -167,9 +167,11 @@ fn restore(
         Some(body) => ctx.set_body(args.key, body, expiry, event("restore")),
         None => return Err(BAD_DATA),
     }
-    if let Some(idle_s) = args.idle_s {
-        ctx.set_idle(args.key, idle_s as u64);
-    }
+    ctx.set_use(
+        args.key,
+        args.idle_s.map(i64::unsigned_abs),
+        args.frequency.map(|frequency| frequency as u32),
+    );
     if at_ms > 0 && !args.is_moment {
         let at_ms = Digits::new().format(at_ms).to_owned();
         let mut words: Vec<&[u8]> = request.iter().collect();

@@ -7,7 +7,6 @@ use crate::fault::{Fault, Outcome};
 use crate::keyspace::{Found, ReadCtx, View};
 use crate::types::string::StringRef;
 use larder_resp::ReplyWriter;
-use larder_structures::entry::CLOCK_MAX;
 
 pub(super) const OBJECT: Command = Command {
     name: "OBJECT",
@@ -56,18 +55,31 @@ pub(in crate::commands) fn encoding(found: &Found<'_>) -> &'static str {
     }
 }
 
+/// OBJECT FREQ under a policy that does not count.
+const NO_FREQUENCY: Fault = Fault::row(
+    "ERR",
+    "An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between \
+     policies at runtime LRU and LFU data will take some time to adjust.",
+);
+/// OBJECT IDLETIME under a policy that does.
+const NO_IDLE_TIME: Fault = Fault::row(
+    "ERR",
+    "An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies at \
+     runtime LRU and LFU data will take some time to adjust.",
+);
+
 const FREQ: Command = Command {
     name: "FREQ",
     summary: "Get how often a key is used, under an LFU policy of eviction.",
     since: "4.0.0",
     example: "OBJECT FREQ nothing -> (nil)",
     run: Run::Read(|ctx, args, reply| {
-        about(ctx, args, reply, |_, _| {
-            Err(Fault::row(
-                "ERR",
-                "An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching \
-             between policies at runtime LRU and LFU data will take some time to adjust.",
-            ))
+        about(ctx, args, reply, |found, reply| {
+            if !ctx.config().eviction.policy().counts_uses() {
+                return Err(NO_FREQUENCY);
+            }
+            reply.integer(i64::from(ctx.meter().frequency(found.clock)));
+            Ok(())
         })
     }),
     ..ABOUT_A_KEY
@@ -78,9 +90,11 @@ const IDLETIME: Command = Command {
     summary: "Get the seconds since a key was last used.",
     example: "SET a 1 -> OK\nOBJECT IDLETIME a -> (integer) 0",
     run: Run::Read(|ctx, args, reply| {
-        let clock = (ctx.now_ms / 1000) as u32;
         about(ctx, args, reply, |found, reply| {
-            reply.integer(i64::from(clock.wrapping_sub(found.clock) & CLOCK_MAX));
+            if ctx.config().eviction.policy().counts_uses() {
+                return Err(NO_IDLE_TIME);
+            }
+            reply.integer(i64::from(ctx.meter().idle_s(found.clock)));
             Ok(())
         })
     }),

@@ -2,7 +2,7 @@
 
 use crate::args::Args;
 use crate::command::{Access, Command, Cost, Keys, Run};
-use crate::effects::Event;
+use crate::effects::{Cause, Event};
 use crate::fault::Outcome;
 use crate::keyspace::{ReadCtx, WriteCtx};
 use larder_resp::ReplyWriter;
@@ -15,21 +15,27 @@ pub(super) const DEL: Command = Command {
     cost: Cost::Slow("O(N) where N is the number of keys; large values are freed in the background"),
     example: "MSET a 1 b 2 -> OK\nDEL a b c -> (integer) 2",
     tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
-    run: Run::Write(del),
+    run: Run::Write(|ctx, args, reply| delete_all(ctx, args, reply, Cause::Deleted)),
     ..Command::KEYS
 };
 
 pub(super) const UNLINK: Command = Command {
     name: "UNLINK",
-    summary: "Delete keys; get how many there were. The same as DEL, which does not wait for freeing either.",
+    summary: "Delete keys; get how many there were. Large values are freed in the background in any case.",
     cost: Cost::Fast("O(N) where N is the number of keys; large values are freed in the background"),
     since: "4.0.0",
     example: "MSET a 1 b 2 -> OK\nUNLINK a b c -> (integer) 2",
+    run: Run::Write(|ctx, args, reply| delete_all(ctx, args, reply, Cause::Lazily)),
     ..DEL
 };
 
-fn del(ctx: &mut WriteCtx<'_, '_>, args: Args<'_>, reply: &mut ReplyWriter<'_>) -> Outcome {
-    let deleted = args.rest().filter(|key| ctx.delete(key, Event::DEL)).count();
+fn delete_all(
+    ctx: &mut WriteCtx<'_, '_>,
+    args: Args<'_>,
+    reply: &mut ReplyWriter<'_>,
+    cause: Cause,
+) -> Outcome {
+    let deleted = args.rest().filter(|key| ctx.delete_for(key, Event::DEL, cause)).count();
     reply.integer(deleted as i64);
     Ok(())
 }

@@ -203,6 +203,7 @@ const RESETSTAT: Command = Command {
 
 fn resetstat(ctx: &mut ServerCtx<'_, '_>, _args: Args<'_>, reply: &mut ReplyWriter<'_>) -> Outcome {
     ctx.engine.stats.reset();
+    ctx.engine.freer.reset();
     reply.ok();
     Ok(())
 }

@@ -251,11 +251,10 @@ fn object_facts(ctx: &mut ServerCtx<'_, '_>, mut args: Args<'_>, reply: &mut Rep
     let key = args.key()?;
     let is_fast = args.flag("FAST");
     let shard = hash::shard(hash::of(key), ctx.engine.shard_count());
-    let now = ctx.lane.access_clock();
     let line = ctx.with_keys(shard, |keys| {
         let reader = keys.reader();
         let found = reader.peek(key)?;
-        let idle = now.wrapping_sub(found.clock) & larder_structures::entry::CLOCK_MAX;
+        let idle = reader.meter().idle_s(found.clock);
         let mut line = format!("Value at:0x0 refcount:1 encoding:{}", object::encoding(&found));
         if !is_fast {
             line.push_str(&format!(" serializedlength:{}", convert::serialized_length(found.view)));
@@ -357,7 +356,7 @@ fn flush_all(ctx: &mut ServerCtx<'_, '_>) {
     let mut gate = engine.shards.all();
     engine.begin_effects(ctx.lane);
     for db in 0..engine.config.databases {
-        engine.writer(ctx.lane, &mut gate, db).flush(db);
+        engine.writer(ctx.lane, &mut gate, db).flush(db, crate::effects::Cause::Flushed);
     }
     engine.commit_removals(ctx.lane, &mut gate);
     drop(gate);
