@@ -58,7 +58,7 @@ impl Lane {
     pub(crate) fn set_now_us(&mut self, now_us: u64) {
         self.now_us = now_us;
         self.now_ms = now_us / 1000;
-        self.access_clock = (now_us / 1_000_000) as u32 & larder_structures::entry::CLOCK_MAX;
+        self.access_clock = (now_us / 1_000_000) as u32;
     }
 
     /// Microseconds since the turn began or the last command ended, whichever was later: within a turn commands run
