@@ -10,6 +10,7 @@ pub mod docs;
 pub mod fuzz;
 pub mod grammar;
 pub mod hit_ratio;
+pub mod pace;
 pub mod policy;
 pub mod port;
 pub mod rng;

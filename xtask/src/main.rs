@@ -1,7 +1,9 @@
 //! `cargo x`: the project's own tasks. `cargo x help` lists them.
 
 mod bars;
+mod bench;
 mod compat;
+mod load;
 mod run;
 mod setup;
 mod stages;
@@ -19,6 +21,9 @@ cargo x TASK
   ci                       the same with CI=true: nothing is skipped for want of a tool
   compat                   which commands of a real redis-server are missing, and the reasoned differences
   bars ISSUE [--slice]     measure an issue's bars and write docs/bars/ISSUE.md; a slice is short and writes nothing
+  bench [NAME ...] [--rounds N] [--quick]
+                           measure speed, memory and stalls beside redis-server and write docs/benchmarks.md; quick
+                           is a tenth of it, and only shown
   gen                      write docs/commands.md, docs/commands.json and docs/config.md from the declarations
   fuzz [TARGET ...] [--runs N] [--seed S]
                            throw mutated bytes at one or all of the fuzz targets
@@ -71,6 +76,7 @@ fn dispatch() -> Result<bool, lexopt::Error> {
             compat::run().map_err(Into::into)
         }
         "bars" => bars_task(&mut parser),
+        "bench" => bench_task(&mut parser),
         "gen" => {
             nothing_more(&mut parser)?;
             gen_task()
@@ -110,6 +116,20 @@ fn bars_task(parser: &mut lexopt::Parser) -> Result<bool, lexopt::Error> {
     }
     let issue = issue.ok_or("which issue? cargo x bars ISSUE [BAR ...] [--slice]")?;
     bars::run(issue, slice, &only).map_err(Into::into)
+}
+
+fn bench_task(parser: &mut lexopt::Parser) -> Result<bool, lexopt::Error> {
+    let (mut rounds, mut size, mut names) = (None, bench::Size::Full, Vec::new());
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("rounds") => rounds = Some(parser.value()?.parse::<usize>()?.max(1)),
+            Long("quick") => size = bench::Size::Quick,
+            Value(name) => names.push(name.string()?),
+            other => return Err(other.unexpected()),
+        }
+    }
+    let rounds = rounds.unwrap_or(if size == bench::Size::Full { 5 } else { 2 });
+    bench::run(&bench::Plan { rounds, size }, &names).map_err(Into::into)
 }
 
 /// The tests that find the generated pages stale write them when told to.

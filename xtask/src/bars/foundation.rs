@@ -10,8 +10,8 @@ use testkit::fuzz::mutate;
 use testkit::grammar::{Declaration, Family, Grammar, engine_declarations};
 use testkit::{Client, Options, Program, Rng, Server};
 
-use super::load::{Load, fill, fill_keys, latencies, measure, percentile, pin, words};
 use super::{Bar, Measured, Scale, server};
+use crate::load::{Load, fill, fill_keys, latencies, measure, percentile, pin, words};
 use crate::run::{command, fuzz_command, logged};
 
 pub(super) const BARS: &[Bar] = &[

@@ -1,5 +1,7 @@
 //! Load for measurements: filling servers, and requests over many connections.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -21,6 +23,63 @@ pub(crate) fn fill(client: &mut Client, commands: impl Iterator<Item = Vec<Vec<u
             if let Frame::Error(text) = reply {
                 return Err(String::from_utf8_lossy(&text).into_owned());
             }
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of requests that are sent at once by [`stream`].
+const STREAM_CHUNK: usize = 256 * 1024;
+
+/// Sends `count` requests, the bytes of each appended by `make`, as fast as the server takes them. Every reply must be a
+/// single line; the first error reply ends it.
+pub(crate) fn stream(
+    server: &Server,
+    count: usize,
+    mut make: impl FnMut(usize, &mut Vec<u8>) + Send,
+) -> Result<(), String> {
+    let broken = |e: std::io::Error| format!("the connection broke: {e}");
+    let mut reader = TcpStream::connect(server.addr()).map_err(broken)?;
+    reader.set_read_timeout(Some(Duration::from_secs(60))).map_err(broken)?;
+    let mut writer = reader.try_clone().map_err(broken)?;
+    std::thread::scope(|scope| {
+        let sender = scope.spawn(move || {
+            let mut bytes = Vec::with_capacity(2 * STREAM_CHUNK);
+            for number in 0..count {
+                make(number, &mut bytes);
+                if bytes.len() >= STREAM_CHUNK || number + 1 == count {
+                    writer.write_all(&bytes)?;
+                    bytes.clear();
+                }
+            }
+            Ok(())
+        });
+        let result = read_lines(&mut reader, count);
+        if result.is_err() {
+            // Lets the sender end too.
+            let _already_closed = reader.shutdown(Shutdown::Both);
+        }
+        let sent = sender.join().map_err(|_| "the sender panicked".to_owned())?;
+        result.and(sent.map_err(broken))
+    })
+}
+
+/// Reads so many replies of one line each.
+fn read_lines(reader: &mut TcpStream, count: usize) -> Result<(), String> {
+    let mut buffer = vec![0; STREAM_CHUNK];
+    let (mut left, mut begins) = (count, true);
+    while left > 0 {
+        let len = reader.read(&mut buffer).map_err(|e| format!("no reply: {e}"))?;
+        if len == 0 {
+            return Err("the server has closed the connection".to_owned());
+        }
+        for (at, byte) in buffer[..len].iter().enumerate() {
+            if begins && *byte == b'-' {
+                let line = buffer[at..len].split(|byte| *byte == b'\r').next().unwrap_or_default();
+                return Err(String::from_utf8_lossy(line).into_owned());
+            }
+            begins = *byte == b'\n';
+            left = left.saturating_sub(usize::from(begins));
         }
     }
     Ok(())
@@ -64,9 +123,8 @@ fn key(number: usize) -> String {
 
 /// Fills a server with the keys of a load.
 pub(crate) fn fill_keys(server: &Server, keys: usize) -> Result<(), String> {
-    let value = vec![b'v'; 64];
-    let commands = (0..keys).map(|n| vec![b"SET".to_vec(), key(n).into_bytes(), value.clone()]);
-    fill(&mut server.connect(), commands)
+    let value = [b'v'; 64];
+    stream(server, keys, |n, out| out.extend(encode(&[b"SET".as_slice(), key(n).as_bytes(), &value])))
 }
 
 /// Puts a load on a server for a time and measures what the server's process spends.

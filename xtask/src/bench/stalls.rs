@@ -1,0 +1,171 @@
+//! How long anything stands still, from outside and from inside.
+//!
+//! From outside: requests at a fixed rate ([`testkit::pace`]), as the excess over a control run of the same length
+//! without the event, since the machine itself stands still at times. From inside: the longest time the server says
+//! that it has held a gate or the lock of a shard.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use testkit::Server;
+use testkit::client::encode;
+use testkit::pace::{Latencies, Pace, ask};
+
+use super::{Plan, Section, both, info};
+use crate::load::{fill, stream, words};
+
+const MS: f64 = 1000.0;
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * MS
+}
+
+/// GETs of a key that nothing happens to.
+fn probe(server: &Server, connections: usize, rate: u64, time: Duration) -> Result<Latencies, String> {
+    let request = encode(&["GET", "other"]);
+    ask(server.addr(), Pace { connections, rate, time }, || request.clone())
+}
+
+/// The same until `work`, which runs beside it, is done.
+fn probe_during(
+    server: &Server,
+    rate: u64,
+    work: impl FnOnce() -> Result<(), String> + Send,
+) -> Result<Latencies, String> {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            let result = work();
+            done.store(true, Ordering::Release);
+            result
+        });
+        let mut all = Vec::new();
+        while !done.load(Ordering::Acquire) {
+            all.push(probe(server, 1, rate, Duration::from_millis(250))?);
+        }
+        worker.join().map_err(|_| "the load panicked".to_owned())??;
+        Ok(Latencies::joined(all))
+    })
+}
+
+/// The longest time a lock of a shard or the gate was held since the last CONFIG RESETSTAT, in milliseconds.
+fn longest_hold_ms(server: &Server) -> Option<f64> {
+    let [gate, lock] =
+        ["larder_longest_gate_usec", "larder_longest_lock_usec"].map(|field| info(server, field));
+    Some(gate?.max(lock?) / MS)
+}
+
+fn note(section: &mut Section, what: &str, name: &str, all: &Latencies) {
+    let cells = [500_000, 990_000, 999_000, 1_000_000].map(|share| format!("{:.3}", ms(all.at(share))));
+    section.row([what.to_owned(), name.to_owned()].into_iter().chain(cells).collect());
+}
+
+const HEADER: &[&str] = &["what", "server", "p50 ms", "p99 ms", "p99.9 ms", "longest ms"];
+
+pub(super) fn growth(plan: &Plan) -> Result<Section, String> {
+    let keys = plan.choose(20_000_000, 2_000_000, 5_000);
+    let mut section = Section::new(HEADER);
+    for (name, server) in both(&[])? {
+        server.connect().line("SET other value");
+        let sets = || {
+            let value = [b'v'; 16];
+            stream(&server, keys, |n, out| {
+                out.extend(encode(&[b"SET".as_slice(), format!("key:{n:012}").as_bytes(), &value]));
+            })
+        };
+        server.connect().line("CONFIG RESETSTAT");
+        let growing = probe_during(&server, 1_000, sets)?;
+        let inside = longest_hold_ms(&server);
+        let control = probe_during(&server, 1_000, sets)?;
+        note(&mut section, &format!("growing to {keys} keys"), name, &growing);
+        note(&mut section, "control", name, &control);
+        if name == "Larder" {
+            section.judge("stall/growth-inside", inside.unwrap_or(f64::NAN));
+            section.judge("stall/growth-excess", ms(growing.max()) - ms(control.max()));
+        }
+    }
+    Ok(section)
+}
+
+pub(super) fn storm(plan: &Plan) -> Result<Section, String> {
+    let keys = plan.choose(5_000_000, 500_000, 2_000);
+    let minute = plan.choose(Duration::from_secs(60), Duration::from_secs(6), Duration::from_millis(500));
+    let mut section = Section::new(HEADER);
+    for (name, server) in both(&[])? {
+        server.connect().line("SET other value");
+        // Loading takes its time; only then does the minute begin. Keys that are loaded faster wait for it.
+        let load_time =
+            Duration::from_secs_f64(keys as f64 / 150_000.0) + minute / 2 + Duration::from_millis(500);
+        let begins = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|e| e.to_string())? + load_time;
+        let (loaded, value) = (Instant::now(), [b'v'; 64]);
+        stream(&server, keys, |n, out| {
+            // A multiplier that is coprime to the number of keys mixes the order.
+            let at = begins + minute.mul_f64((n * 7_919 % keys) as f64 / keys as f64);
+            let at_ms = at.as_millis().to_string();
+            let key = format!("key:{n:012}");
+            out.extend(encode(&[b"SET".as_slice(), key.as_bytes(), &value, b"PXAT", at_ms.as_bytes()]));
+        })?;
+        let quiet = load_time.saturating_sub(loaded.elapsed());
+        if quiet.is_zero() {
+            return Err(format!("{name} is too slow to be loaded before the minute begins"));
+        }
+        let control = probe(&server, 8, 1_000, quiet.min(minute))?;
+        std::thread::sleep(load_time.saturating_sub(loaded.elapsed()));
+        let during = probe(&server, 8, 1_000, minute)?;
+        let (ended, mut client) = (Instant::now(), server.connect());
+        let patience = Duration::from_secs(120);
+        while client.line("DBSIZE").as_integer() != Some(1) && ended.elapsed() < patience {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let late = ended.elapsed().as_secs_f64();
+        note(&mut section, &format!("{keys} keys expire, the last {late:.2} s late"), name, &during);
+        note(&mut section, "control", name, &control);
+        if name == "Larder" {
+            section.judge("late/storm", late);
+            section.judge("factor/storm-p99", ms(during.at(990_000)) / ms(control.at(990_000)));
+        }
+    }
+    Ok(section)
+}
+
+pub(super) fn long(plan: &Plan) -> Result<Section, String> {
+    let members = plan.choose(1_000_000, 200_000, 5_000);
+    let time = plan.choose(Duration::from_secs(20), Duration::from_secs(5), Duration::from_millis(500));
+    let mut section = Section::new(HEADER);
+    for (name, server) in both(&["--io-threads", "2"])? {
+        let mut client = server.connect();
+        client.line("SET other value");
+        let pages = (0..members / 100).map(|page| {
+            let mut command = words("ZADD big");
+            command.extend(
+                (0..100).flat_map(|n| words(&format!("{} member:{page}:{n}", (page * 7_919 + n) % members))),
+            );
+            command
+        });
+        fill(&mut client, pages)?;
+        let control = probe(&server, 8, 1_000, time)?;
+        client.line("CONFIG RESETSTAT");
+        let (stop, rounds) = (AtomicBool::new(false), AtomicU64::new(0));
+        let busy = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut client = server.connect();
+                client.set_timeout(Duration::from_secs(120));
+                while !stop.load(Ordering::Relaxed) {
+                    client.line("ZUNIONSTORE result 2 big big");
+                    rounds.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            let busy = probe(&server, 8, 1_000, time);
+            stop.store(true, Ordering::Relaxed);
+            busy
+        })?;
+        note(&mut section, &format!("{} unions of {members}", rounds.load(Ordering::Relaxed)), name, &busy);
+        note(&mut section, "control", name, &control);
+        if name == "Larder" {
+            section.judge("stall/long-excess", ms(busy.max()) - ms(control.max()));
+            section.judge("stall/long-inside", longest_hold_ms(&server).unwrap_or(f64::NAN));
+            section.judge("factor/long-p999", ms(busy.at(999_000)) / ms(control.at(999_000)));
+        }
+    }
+    Ok(section)
+}
