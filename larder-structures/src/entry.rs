@@ -511,6 +511,8 @@ pub unsafe trait Body: Sized {
 // SAFETY: `into_raw` gives the entry's allocation, 8-aligned and below 2^48 as all of user space is; `from_raw` and
 // `borrow` undo exactly that.
 unsafe impl<B> Element for Entry<B> {
+    const SPANS_LINES: bool = true;
+
     type Ref<'a>
         = EntryRef<'a, B>
     where

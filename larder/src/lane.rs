@@ -20,6 +20,8 @@ pub struct Lane {
     access_clock: u32,
     /// When the last command ended, on the clock for laps: where the next one of this turn begins.
     pub(crate) mark_us: u64,
+    /// When [`Lane::begin_call`] last asked the system for the time, on the clock for laps.
+    asked_us: u64,
     /// Whether long commands may be handed to a worker: the caller knows what to do with
     /// [`crate::engine::Step::Long`].
     pub(crate) hands_off: bool,
@@ -38,6 +40,7 @@ impl Lane {
             now_us: 0,
             now_ms: 0,
             access_clock: 0,
+            asked_us: mark_us,
             mark_us,
             hands_off,
             pool: Pool::default(),
@@ -59,6 +62,18 @@ impl Lane {
         self.now_us = now_us;
         self.now_ms = now_us / 1000;
         self.access_clock = (now_us / 1_000_000) as u32;
+    }
+
+    /// Begins a call that is a turn by itself, as those from within the process are. The system is asked for the time
+    /// once a millisecond: expiry has no finer grain, and asking takes longer than finding a key in the cache.
+    #[inline]
+    pub(crate) fn begin_call(&mut self) {
+        const GRAIN_US: u64 = 1000;
+        let lap_us = self.clock.lap_us();
+        if lap_us.wrapping_sub(self.asked_us) >= GRAIN_US {
+            self.asked_us = lap_us;
+            self.set_now_us(self.clock.unix_us());
+        }
     }
 
     /// Microseconds since the turn began or the last command ended, whichever was later: within a turn commands run

@@ -128,6 +128,28 @@ proptest! {
 }
 
 #[test]
+fn a_buffer_gets_the_value_and_nothing_else() {
+    let (larder, _clock) = still_clock::open();
+    let mut buffer = b"before".to_vec();
+    for watched in [false, true] {
+        let mut watcher = larder.connect();
+        if watched {
+            watcher.execute(&["MONITOR"]);
+        }
+        larder.set("text", "some words").unwrap();
+        larder.set("number", "-17").unwrap();
+        larder.sadd("set", &["member"]).unwrap();
+        assert!(larder.get_into("text", &mut buffer).unwrap());
+        assert_eq!(buffer, b"some words");
+        assert!(larder.get_into("number", &mut buffer).unwrap());
+        assert_eq!(buffer, b"-17");
+        assert!(!larder.get_into("absent", &mut buffer).unwrap());
+        assert_eq!(buffer, b"");
+        assert_eq!(larder.get_into("set", &mut buffer).unwrap_err().code(), "WRONGTYPE");
+    }
+}
+
+#[test]
 fn an_expiry_that_is_no_time_is_an_error() {
     let (larder, _) = still_clock::open();
     for ttl in [Ttl::In(Duration::ZERO), Ttl::In(Duration::MAX), Ttl::At(std::time::UNIX_EPOCH)] {

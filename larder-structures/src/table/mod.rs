@@ -40,6 +40,7 @@ mod sample;
 mod scan;
 
 use crate::hash;
+use crate::sys::prefetch;
 use raw::{Place, Raw};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -88,6 +89,10 @@ pub unsafe trait Element: Sized {
         None
     }
 
+    /// Whether elements usually reach into a second cache line, so that it pays to fetch that while the key in the first
+    /// is compared.
+    const SPANS_LINES: bool = false;
+
     /// When it expires, in Unix milliseconds.
     fn expires_at_ms<'a>(_element: Self::Ref<'a>) -> Option<u64>
     where
@@ -97,6 +102,8 @@ pub unsafe trait Element: Sized {
     }
 }
 
+/// Bytes that the processor fetches at once.
+const CACHE_LINE: usize = 64;
 /// Slots in a bucket.
 const SLOTS: usize = 8;
 /// Buckets moved by each change while the table resizes.
@@ -353,6 +360,9 @@ impl<E: Element> Table<E> {
     #[inline]
     fn find(&self, hash: u64, key: &[u8]) -> Option<Place> {
         self.table_of(hash).find(hash, |address| {
+            if E::SPANS_LINES {
+                prefetch(address.as_ptr().wrapping_add(CACHE_LINE));
+            }
             // SAFETY: addresses in slots are those of elements that this table owns.
             E::key(unsafe { E::borrow(address) }) == key
         })

@@ -121,6 +121,26 @@ impl Larder {
         self.read(self.home.calls.get, key, |ctx| Ok(ctx.string(key)?.map(|string| string.to_vec())))
     }
 
+    /// [`Larder::get`] into a buffer of the caller's, which is emptied before: no allocation once it is large enough.
+    /// Returns whether the key is there.
+    ///
+    /// # Errors
+    /// As [`Larder::get`].
+    pub fn get_into(&self, key: impl AsRef<[u8]>, out: &mut Vec<u8>) -> Result<bool, Fault> {
+        let key = key.as_ref();
+        out.clear();
+        if !self.is_direct() {
+            let found = bytes(self.ask(request(&[b"GET", key]))?)?;
+            found.iter().for_each(|found| out.extend_from_slice(found));
+            return Ok(found.is_some());
+        }
+        self.read(self.home.calls.get, key, |ctx| {
+            let found = ctx.string(key)?;
+            found.iter().for_each(|string| out.extend_from_slice(string.bytes(&mut Digits::new())));
+            Ok(found.is_some())
+        })
+    }
+
     /// SET: stores a string under a key, whatever it held, for ever.
     ///
     /// # Errors
@@ -283,7 +303,7 @@ fn begin(engine: &Engine, caller: &mut Caller, registered: &Registered) -> Resul
         return Err(Fault::POISONED);
     }
     let lane = &mut caller.lane;
-    lane.set_now_us(lane.clock.unix_us());
+    lane.begin_call();
     lane.stats.processed.add(1);
     lane.stats.commands[registered.id].calls.add(1);
     Ok(())
