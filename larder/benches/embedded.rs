@@ -78,7 +78,7 @@ impl Numbers {
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         let drawn = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d);
-        (u128::from(drawn) * u128::from(bound) >> 64) as u64
+        ((u128::from(drawn) * u128::from(bound)) >> 64) as u64
     }
 }
 
