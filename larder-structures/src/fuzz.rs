@@ -10,6 +10,7 @@ mod quicklist;
 mod ranked_tree;
 mod slab;
 mod sorted;
+mod table;
 
 pub use intset::fuzz_intset;
 pub use listpack::fuzz_listpack;
@@ -17,6 +18,7 @@ pub use quicklist::fuzz_quicklist;
 pub use ranked_tree::fuzz_ranked_tree;
 pub use slab::fuzz_slab;
 pub use sorted::fuzz_sorted;
+pub use table::fuzz_table;
 
 /// Reads operations and operands from the input. At its end every answer is zero.
 struct Tape<'a>(&'a [u8]);
@@ -100,6 +102,11 @@ mod tests {
         #[test]
         fn sorted(data in prop::collection::vec(any::<u8>(), 0..600)) {
             super::fuzz_sorted(&data);
+        }
+
+        #[test]
+        fn table(data in program()) {
+            super::fuzz_table(&data);
         }
 
         #[test]

@@ -24,6 +24,7 @@ const TARGETS: &[Row] = &[
     Row { name: "intset", target: larder_structures::fuzz::fuzz_intset, examples: noise, cost: 10 },
     Row { name: "listpack", target: larder_structures::fuzz::fuzz_listpack, examples: noise, cost: 50 },
     Row { name: "slab", target: larder_structures::fuzz::fuzz_slab, examples: noise, cost: 400 },
+    Row { name: "table", target: larder_structures::fuzz::fuzz_table, examples: noise, cost: 500 },
     Row { name: "quicklist", target: larder_structures::fuzz::fuzz_quicklist, examples: noise, cost: 500 },
     Row { name: "snapshot", target: larder::persist::fuzz::fuzz_snapshot, examples: snapshots, cost: 10 },
     Row { name: "aof", target: larder::persist::fuzz::fuzz_aof, examples: command_files, cost: 10 },
