@@ -10,6 +10,7 @@ use crate::host::Host;
 use crate::keyspace::{Ledger, Shard, Sweep, WatchFlag, WriteCtx};
 use crate::lane::Lane;
 use crate::pause::Pause;
+use crate::persist::saver::Saver;
 use crate::persist::store::SaveState;
 use crate::pubsub::PubSub;
 use crate::registry::Registered;
@@ -79,6 +80,7 @@ pub struct Engine {
     pub(crate) pause: Pause,
     /// What is known about saving.
     pub saves: SaveState,
+    pub(crate) saver: Saver,
     pub(crate) sweep: Sweep,
 }
 
@@ -154,6 +156,7 @@ impl Engine {
             slowlog: Slowlog::default(),
             pause: Pause::default(),
             saves,
+            saver: Saver::default(),
             sweep: Sweep::default(),
         })
     }

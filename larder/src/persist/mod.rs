@@ -1,8 +1,9 @@
 //! What the engine keeps on disk, and how it gets there and back.
 //!
-//! But for `store` and `convert` this room knows bytes and files and nothing of keyspaces: it turns typed values into Redis' snapshot format and
-//! back, and it reaches files only through [`disk::Disk`], so a test can fill the disk, fail a sync or cut the power
-//! between any two operations. It never reads a clock: creation times and expiry times are arguments.
+//! But for `store`, `saver` and `convert` this room knows bytes and files and nothing of keyspaces: it turns typed values
+//! into Redis' snapshot format and back, and it reaches files only through [`disk::Disk`], so a test can fill the disk,
+//! fail a sync or cut the power between any two operations. It never reads a clock: creation times and expiry times are
+//! arguments.
 //!
 //! | file          | holds                                                                  |
 //! |---------------|------------------------------------------------------------------------|
@@ -13,6 +14,7 @@
 //! | `convert`     | values of the keyspace to values of a snapshot, and back                |
 //! | `check`       | what a snapshot holds, and the first thing wrong with it                |
 //! | `aof`         | the append-only file: its manifest, its commands, what is wrong with it |
+//! | `saver`       | saving in the background                                                |
 //! | `store`       | saving and loading a whole engine                                       |
 //! | `snapshot`    | the snapshot format itself (`dump.rdb`), streaming in both directions  |
 
@@ -24,6 +26,7 @@ pub mod disk;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 pub mod lzf;
+pub mod saver;
 #[cfg(any(test, feature = "testing"))]
 pub mod simulated;
 pub mod snapshot;

@@ -7,6 +7,7 @@
 
 use super::convert;
 use super::disk::{Disk, DiskFile, replace_file};
+use super::saver::{Saved, temporary_beside};
 use super::snapshot::{
     Item, KeyMeta, LoadError, LoadErrorKind, Origin, SnapshotReader, SnapshotWriter, WriteOptions,
 };
@@ -62,12 +63,12 @@ impl Engine {
     /// # Errors
     /// With the first error of the disk; the old file is then untouched.
     pub fn save(&self, lane: &Lane, disk: &dyn Disk, target: &Path) -> io::Result<()> {
-        let mut name = target.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.tmp", std::process::id()));
-        let temporary = target.with_file_name(name);
+        let temporary = temporary_beside(target);
         let hold = self.shards.all();
         let changes = self.stats.sum(|lane| &lane.dirty);
-        let result = replace_file(disk, target, &temporary, |file| self.write_snapshot(lane, &hold, file));
+        let result = replace_file(disk, target, &temporary, |file| {
+            self.write_snapshot(lane.now_us, false, &hold, file).map(drop)
+        });
         drop(hold);
         self.saves.has_failed.store(result.is_err(), Ordering::Relaxed);
         if result.is_ok() {
@@ -78,7 +79,13 @@ impl Engine {
         result
     }
 
-    fn write_snapshot(&self, lane: &Lane, hold: &Hold<'_, Shard>, file: &mut dyn DiskFile) -> io::Result<()> {
+    pub(super) fn write_snapshot(
+        &self,
+        now_us: u64,
+        aof_base: bool,
+        hold: &Hold<'_, Shard>,
+        file: &mut dyn DiskFile,
+    ) -> io::Result<Saved> {
         let options = WriteOptions {
             compress: self.config.rdb_compression.load(Ordering::Relaxed),
             checksum: self.config.rdb_checksum.load(Ordering::Relaxed),
@@ -86,11 +93,12 @@ impl Engine {
         let mut writer = SnapshotWriter::new(BufWriter::with_capacity(WRITE_BUFFER, file), options)?;
         writer.origin(Origin {
             redis_version: crate::REDIS_VERSION,
-            created_at_s: (lane.now_us / 1_000_000) as i64,
+            created_at_s: (now_us / 1_000_000) as i64,
             used_memory: self.data_memory(),
-            aof_base: false,
+            aof_base,
         })?;
-        let meter = self.meter(lane.access_clock());
+        let mut saved = Saved { keys: 0 };
+        let meter = self.meter((now_us / 1_000_000) as u32);
         for db in 0..self.config.databases {
             let physical = self.physical(db);
             let parts = || (0..self.shards.len()).filter_map(|index| hold.shard(index).db(physical));
@@ -99,6 +107,7 @@ impl Engine {
                 continue;
             }
             let expires: usize = parts().map(|part| part.keys.with_expiry()).sum();
+            saved.keys += keys as u64;
             writer.select_db(db as u64)?;
             writer.resize_db(keys as u64, expires as u64)?;
             for entry in parts().flat_map(|part| part.keys.iter()) {
@@ -109,7 +118,7 @@ impl Engine {
             }
         }
         writer.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
-        Ok(())
+        Ok(saved)
     }
 
     /// Loads a snapshot into this engine, which nobody else uses yet.
