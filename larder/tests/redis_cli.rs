@@ -1,8 +1,14 @@
 //! The real redis-cli against the smallest server: its interactive start reads COMMAND DOCS and stops at a shape it
 //! does not expect.
 
+use rustix::fs::OFlags;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// The example server, killed when dropped.
@@ -37,12 +43,10 @@ impl Drop for TinyServer {
 }
 
 fn is_installed() -> bool {
-    let runs = |program: &str| {
-        Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
-    };
-    let installed = runs("redis-cli") && runs("script");
+    let mut version = Command::new("redis-cli");
+    let installed = version.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
     if !installed {
-        println!("skipped: redis-cli or script is not installed");
+        println!("skipped: redis-cli is not installed");
     }
     installed
 }
@@ -59,9 +63,10 @@ fn cli(server: &TinyServer, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// redis-cli in a pseudo-terminal.
+/// redis-cli in a pseudo-terminal of 100 columns.
 struct Terminal {
     process: Child,
+    keyboard_and_screen: File,
     prompt: String,
     /// What has been shown and not been looked at.
     screen: String,
@@ -69,20 +74,36 @@ struct Terminal {
 
 impl Terminal {
     fn start(server: &TinyServer) -> Terminal {
-        let shell = format!("stty cols 100 rows 30; exec redis-cli -p {}", server.port);
-        let process = Command::new("script")
-            .args(["-q", "-c", &shell, "/dev/null"])
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("the system has a terminal left");
+        grantpt(&ours).and_then(|()| unlockpt(&ours)).expect("a new terminal can be unlocked");
+        let name = ptsname(&ours, Vec::new()).expect("a terminal has a name");
+        let path = Path::new(std::ffi::OsStr::from_bytes(name.as_bytes()));
+        // It must not become the terminal that this test itself hangs on.
+        let flags = OFlags::NOCTTY.bits().cast_signed();
+        let theirs = File::options().read(true).write(true).custom_flags(flags).open(path);
+        let theirs = theirs.expect("a terminal can be opened");
+        tcsetwinsize(&theirs, Winsize { ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 })
+            .expect("a terminal has a size");
+        let side = || Stdio::from(theirs.try_clone().expect("a file can be opened twice"));
+        let process = Command::new("redis-cli")
+            .args(["-p", &server.port])
             .env("TERM", "xterm")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+            .env("REDISCLI_HISTFILE", "/dev/null")
+            .stdin(side())
+            .stdout(side())
+            .stderr(side())
             .spawn()
-            .expect("script is installed");
-        Terminal { process, prompt: format!(":{}> ", server.port), screen: String::new() }
+            .expect("redis-cli is installed");
+        Terminal {
+            process,
+            keyboard_and_screen: File::from(ours),
+            prompt: format!(":{}> ", server.port),
+            screen: String::new(),
+        }
     }
 
     /// Reads on until this text is shown, and returns what stood before it.
     fn wait_for(&mut self, text: &str) -> String {
-        let output = self.process.stdout.as_mut().expect("a pipe was asked for");
         let mut chunk = [0; 4096];
         loop {
             if let Some(at) = self.screen.find(text) {
@@ -90,7 +111,8 @@ impl Terminal {
                 self.screen.drain(..at + text.len());
                 return before;
             }
-            let length = output.read(&mut chunk).expect("the terminal can be read");
+            // A terminal that nobody writes to any more is an error when read.
+            let length = self.keyboard_and_screen.read(&mut chunk).unwrap_or(0);
             assert!(length > 0, "the terminal ended without {text:?}: {}", self.screen);
             self.screen.push_str(&String::from_utf8_lossy(&chunk[..length]));
         }
@@ -100,9 +122,17 @@ impl Terminal {
     fn type_line(&mut self, line: &str) {
         let prompt = self.prompt.clone();
         self.wait_for(&prompt);
-        let keyboard = self.process.stdin.as_mut().expect("a pipe was asked for");
-        keyboard.write_all(format!("{line}\r").as_bytes()).expect("the terminal takes input");
+        let keys = format!("{line}\r");
+        self.keyboard_and_screen.write_all(keys.as_bytes()).expect("the terminal takes input");
         self.wait_for("\r\n");
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // Already over unless the test has failed.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
