@@ -150,7 +150,8 @@ fn rust() -> Vec<Command> {
 
 /// The models of locks and waiting: files `tests/loom*.rs`, built in a target directory of their own, since another
 /// flag would throw away everything built so far.
-fn loom() -> Vec<Command> {
+/// The models of the structures.
+pub(crate) fn loom() -> Vec<Command> {
     let mut tests: Vec<String> = std::fs::read_dir("larder-structures/tests")
         .into_iter()
         .flatten()
@@ -217,6 +218,11 @@ pub(crate) fn server() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
     let path = target.join("release/larder-server");
     std::path::absolute(&path).unwrap_or(path)
+}
+
+/// Passed and failed tests in the output of Rust's test harness.
+pub(crate) fn count_rust(outcome: &Outcome) -> (u64, u64) {
+    count(Counts::Rust, outcome)
 }
 
 /// Passed and failed tests in a stage's output.

@@ -1,9 +1,10 @@
 //! The bars of issue 3: fewer cycles per request and fewer bytes per key.
 //!
-//! Every bar is a benchmark of `cargo x bench`, judged by its table of targets ([`crate::bench::targets`]).
+//! Most are benchmarks of `cargo x bench`, judged by its table of targets ([`crate::bench::targets`]).
 
 use super::{Bar, Measured, Scale};
 use crate::bench::{Plan, Size, one};
+use crate::{run, stages};
 
 /// Declares bars that are benchmarks: a bar's name is the benchmark's.
 macro_rules! bars {
@@ -13,7 +14,7 @@ macro_rules! bars {
             required: $required,
             in_slice: $in_slice,
             measure: |scale| judge($name, scale),
-        }),*]
+        },)* STRUCTURES]
     };
 }
 
@@ -33,6 +34,35 @@ pub(super) const BARS: &[Bar] = bars! {
      true;
     "embedded", "embedded GET and SET take at most 0.6 times what dashmap takes", false;
 };
+
+/// What needs a build of its own.
+const STRUCTURES: Bar = Bar {
+    name: "structures",
+    required: "larder-structures is clean under AddressSanitizer and in loom's models",
+    in_slice: false,
+    measure: |_| Ok(sanitize()),
+};
+
+/// Runs the tests of the structures with the general allocator in place of the slab, watched by AddressSanitizer, and
+/// then the models. The sanitizer is part of every toolchain, but only its nightly side says so.
+fn sanitize() -> Measured {
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let mut watched = run::cargo(&["test", "--package", "larder-structures", "--lib", "--tests"]);
+    watched
+        .args(["--target", &target, "--target-dir", "target/sanitize"])
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTFLAGS", "-Zsanitizer=address --cfg plain_alloc");
+    let runs = [("AddressSanitizer", vec![watched]), ("loom", stages::loom())];
+    let mut right = true;
+    let figures = runs.into_iter().map(|(name, commands)| {
+        let outcome = run::logged(&format!("structures-{name}"), commands);
+        right &= outcome.success;
+        let (passed, failed) = stages::count_rust(&outcome);
+        format!("{name}: {passed} tests passed, {failed} failed")
+    });
+    let figures = figures.collect();
+    Measured::right(right, figures)
+}
 
 fn judge(name: &str, scale: Scale) -> Result<Measured, String> {
     let plan = Plan { rounds: scale.choose(5, 1), size: scale.choose(Size::Full, Size::Slice) };
