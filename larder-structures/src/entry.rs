@@ -15,6 +15,10 @@
 //! Lengths are varints; the value length is the number of bytes the value takes here. The expiry is 48 bits of Unix
 //! milliseconds, enough until the year 10889; what lies beyond is kept in 8 bytes with another mark.
 
+mod copies;
+
+pub use copies::Copies;
+
 use crate::slab;
 use crate::sync::Pinned;
 use crate::table::{Element, Slot};

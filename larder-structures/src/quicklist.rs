@@ -24,6 +24,7 @@ mod store;
 
 use crate::listpack::{EMPTY_BYTES, Element, Listpack, Needle, entry_bytes};
 pub use iter::Iter;
+use std::sync::Arc;
 use store::{At, Store};
 
 /// Bytes of a node when the fill bounds elements.
@@ -171,6 +172,12 @@ impl Quicklist {
     /// The nodes in order, as they are to be saved.
     pub fn nodes(&self) -> impl DoubleEndedIterator<Item = &Node> {
         self.store.nodes()
+    }
+
+    /// All nodes as they are now, for a snapshot. Takes time for each node, not for each element; a node that is changed
+    /// while somebody else has it is copied then.
+    pub fn share_nodes(&mut self) -> Vec<Arc<Node>> {
+        self.store.share()
     }
 
     /// Appends a node as it is, whatever its size; one without elements is ignored.

@@ -7,7 +7,7 @@
 //! A set's members have an empty value, which costs them one byte.
 
 use crate::slab;
-use crate::table::Element;
+use crate::table::{Element, Kept};
 use crate::varint;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -119,7 +119,16 @@ impl<'a> RecordRef<'a> {
 // SAFETY: `into_raw` gives the allocation of a record, which is 8-aligned and below 2^48 as all of user space is;
 // `from_raw` and `borrow` undo exactly that.
 unsafe impl Element for Record {
+    const IS_KEPT: bool = true;
+
     type Ref<'a> = RecordRef<'a>;
+
+    fn keep<'a>(element: RecordRef<'a>, kept: &mut Kept)
+    where
+        Self: 'a,
+    {
+        kept.push(element.key(), element.value());
+    }
 
     fn into_raw(self) -> NonNull<u8> {
         let raw = self.0;

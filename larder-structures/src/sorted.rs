@@ -24,12 +24,13 @@ pub use element::{Scored, ScoredRef};
 
 use crate::hash;
 use crate::ranked_tree::{self, Item, RankedTree};
-use crate::table::{Scan, Table};
+use crate::table::{Element as _, Keeper, Kept, Scan, Table};
 use element::{Handle, rank_of};
 use std::cmp::Ordering;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Bound, Range};
+use std::sync::Arc;
 
 /// A set of byte strings ordered by score. See the module.
 #[derive(Default)]
@@ -237,6 +238,31 @@ impl SortedSet {
     /// One step of a walk that survives changes; see [`Table::scan`].
     pub fn scan(&self, cursor: Scan, visit: impl FnMut(ScoredRef<'_>)) -> Scan {
         self.members.scan(cursor, visit)
+    }
+
+    /// Begins a snapshot of the members as they are now; see the essay of the table's colours. None may be under way.
+    pub fn begin_keeping(&mut self, keeper: Arc<Keeper>) {
+        self.members.exchange_colour(Some(keeper));
+    }
+
+    /// Who keeps members for the snapshot under way, if there is one.
+    #[inline]
+    pub fn keeper(&self) -> Option<&Arc<Keeper>> {
+        self.members.keeper()
+    }
+
+    /// One step of that snapshot's walk: puts some members that are still as they were, with their scores, behind `kept`.
+    /// See [`Table::scan_old`].
+    pub fn keep_some(&mut self, cursor: Scan, kept: &mut Kept) -> Scan {
+        self.members.scan_old(cursor, |it| {
+            Scored::keep(it, kept);
+            true
+        })
+    }
+
+    /// Ends it; its walk is through.
+    pub fn end_keeping(&mut self) {
+        self.members.end_keeping();
     }
 
     /// A member chosen by `random`, an unpredictable number; all are equally likely. O(log n).

@@ -4,12 +4,13 @@ use larder_structures::entry::{Entry, Value, ValueRef};
 use larder_structures::hash;
 use larder_structures::record::Record;
 use larder_structures::sync::Pinned;
-use larder_structures::table::{SweepLimits, Table};
+use larder_structures::table::{Keeper, Kept, SweepLimits, Table};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 type Stored = Entry<Pinned<Arc<()>>>;
 
@@ -345,21 +346,59 @@ fn dropping_frees_everything_whatever_the_state() {
     }
 }
 
+/// Everything a snapshot gets of a table that changes while it walks: what was there at its beginning, once.
 #[test]
-fn elements_keep_the_colour_they_were_born_in() {
-    let mut table = Table::new();
-    (0..50).for_each(|number| table.insert(Record::new(&key(number), b"old")));
-    table.set_colour(true);
-    (50..200).for_each(|number| table.insert(Record::new(&key(number), b"new")));
-    while table.step_many(1) {}
-    for number in 0..200 {
-        let mut slot = table.slot(hash::of(&key(number)), &key(number)).expect("it was inserted");
-        assert_eq!(slot.colour(), number >= 50);
-        slot.modify(|old| (old.with_value(b"a longer value"), ()));
-        assert_eq!(slot.colour(), number >= 50, "a change is no birth");
-        slot.recolour();
-        assert!(slot.colour());
-        assert_eq!(slot.get().key(), key(number));
+fn a_snapshot_gets_every_record_once_as_it_was() {
+    for resize in [20, 200, 5000] {
+        let mut table = Table::new();
+        (0..500).for_each(|number| table.insert(Record::new(&key(number), &key(number))));
+        let (all, keeper) = keeper();
+        table.exchange_colour(Some(Arc::clone(&keeper)));
+        let mut kept = Kept::default();
+        let mut cursor = 0;
+        let mut number = 0;
+        loop {
+            cursor = table.scan_old(cursor, |record| {
+                kept.push(record.key(), record.value());
+                true
+            });
+            for _ in 0..7 {
+                number = (number + 37) % resize;
+                change(&mut table, number);
+            }
+            if cursor == 0 {
+                break;
+            }
+        }
+        assert!(all.load(Ordering::Relaxed) > 0, "some were changed before the walk came to them");
+        keeper.hand_over(&mut kept);
+        assert_eq!(all.load(Ordering::Relaxed), 0);
+        let mut seen: Vec<_> = kept.iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
+        seen.sort();
+        let mut expected: Vec<_> = (0..500).map(|number| (key(number), key(number))).collect();
+        expected.sort();
+        assert_eq!(seen, expected, "changes up to {resize}");
+        table.end_keeping();
+        table.check_invariants();
+        for number in 0..resize {
+            let hash = hash::of(&key(number));
+            assert!(table.slot(hash, &key(number)).is_none_or(|slot| !slot.is_old()));
+        }
+    }
+}
+
+fn keeper() -> (Arc<AtomicUsize>, Arc<Keeper>) {
+    let all = Arc::<AtomicUsize>::default();
+    (Arc::clone(&all), Arc::new(Keeper::new(all)))
+}
+
+/// Removes a record, inserts it, or gives it another value, as its number says.
+fn change(table: &mut Table<Record>, number: u32) {
+    let name = key(number);
+    match table.slot(hash::of(&name), &name) {
+        None => table.insert(Record::new(&name, b"born later")),
+        Some(slot) if number.is_multiple_of(3) => drop(slot.take()),
+        Some(mut slot) => slot.modify(|old| (old.with_value(b"changed"), ())),
     }
 }
 

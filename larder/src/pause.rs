@@ -1,4 +1,6 @@
-//! CLIENT PAUSE: commands that wait until a moment or until UNPAUSE.
+//! Commands that have to wait: for the end of a CLIENT PAUSE, or for a save that cannot keep up with the changes.
+//!
+//! Both are rare, so all commands ask for both with one load: while a pause is on or a save under way they look closer.
 
 use crate::command::{Run, Trait};
 use crate::engine::Engine;
@@ -10,26 +12,51 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The pause, if there is one.
 #[derive(Default)]
 pub(crate) struct Pause {
-    /// Until when, in Unix milliseconds, and in the lowest bit whether only writes wait; 0 for no pause. One word, so
-    /// that nobody sees half of it.
+    /// Until when, in Unix milliseconds, and in the lowest bits whether only writes wait, and whether a save is under way; 0
+    /// for neither. One word, so that nobody sees half of it.
     state: AtomicU64,
     waiting: WaitList,
 }
 
+/// Only writes wait.
+const WRITES_ONLY: u64 = 1;
+/// A save is under way.
+const SAVING: u64 = 2;
+const TIME_SHIFT: u32 = 2;
+
 impl Pause {
     fn until_ms(&self) -> u64 {
-        self.state.load(Ordering::Acquire) >> 1
+        self.state.load(Ordering::Acquire) >> TIME_SHIFT
     }
 
     fn is_for_writes_only(&self) -> bool {
-        self.state.load(Ordering::Acquire) & 1 == 1
+        self.state.load(Ordering::Acquire) & WRITES_ONLY != 0
     }
 
-    /// Pauses until a moment below 2^63. A pause that lasts longer, or stops more, is not shortened.
+    /// From now on changes may have to wait for a save.
+    pub(crate) fn begin_saving(&self) {
+        self.state.fetch_or(SAVING, Ordering::AcqRel);
+    }
+
+    /// No more.
+    pub(crate) fn end_saving(&self) {
+        self.state.fetch_and(!SAVING, Ordering::AcqRel);
+        self.wake();
+    }
+
+    /// Lets those that wait look again.
+    pub(crate) fn wake(&self) {
+        self.waiting.wake_all();
+    }
+
+    /// Pauses until a moment. A pause that lasts longer, or stops more, is not shortened.
     pub(crate) fn begin(&self, until_ms: u64, writes_only: bool) {
         let joined = |running: u64| {
-            let writes_only = writes_only && (running == 0 || running & 1 == 1);
-            Some((running >> 1).max(until_ms) << 1 | u64::from(writes_only))
+            let is_first = running & !SAVING == 0;
+            let writes_only = writes_only && (is_first || running & WRITES_ONLY != 0);
+            let until_ms = (running >> TIME_SHIFT).max(until_ms.min(u64::MAX >> TIME_SHIFT));
+            let flags = running & SAVING | if writes_only { WRITES_ONLY } else { 0 };
+            Some(until_ms << TIME_SHIFT | flags)
         };
         // Never fails: the closure always returns a new state.
         let _before = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, joined);
@@ -37,21 +64,23 @@ impl Pause {
 
     /// Ends it.
     pub(crate) fn end(&self) {
-        self.state.store(0, Ordering::Release);
+        self.state.fetch_and(SAVING, Ordering::AcqRel);
         self.waiting.wake_all();
     }
 
     /// Ends it if its time has come; called by the background.
     pub(crate) fn tick(&self, now_ms: u64) {
         let state = self.state.load(Ordering::Acquire);
-        let is_over = state > 0 && state >> 1 <= now_ms;
+        let is_over = state & !SAVING > 0 && state >> TIME_SHIFT <= now_ms;
+        let without = state & SAVING;
         // Unless it was prolonged just now.
-        if is_over && self.state.compare_exchange(state, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+        if is_over && self.state.compare_exchange(state, without, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        {
             self.waiting.wake_all();
         }
     }
 
-    /// Whether one has begun and not been ended yet, be its time over or not.
+    /// Whether there is something that some commands may have to wait for.
     #[inline]
     pub(crate) fn is_begun(&self) -> bool {
         self.state.load(Ordering::Acquire) != 0
@@ -80,12 +109,13 @@ impl Engine {
 
     #[cold]
     fn waits_for_pause(&self, session: &mut Session, registered: &Registered) -> bool {
-        let now_ms = self.clock.unix_us() / 1000;
+        let now_ms = if self.pause.until_ms() > 0 { self.clock.unix_us() / 1000 } else { 0 };
         self.pause.tick(now_ms);
         let stops = |session: &Session| {
-            self.pause.is_on(now_ms)
+            let is_paused = self.pause.is_on(now_ms)
                 && !matches!(registered.command.name, "UNPAUSE")
-                && (!self.pause.is_for_writes_only() || changes_something(session, registered))
+                && (!self.pause.is_for_writes_only() || changes_something(session, registered));
+            is_paused || self.saver.is_behind() && changes_something(session, registered)
         };
         if !stops(session) {
             return false;

@@ -104,7 +104,7 @@ fn entries(tape: &mut Tape<'_>, load: u8) {
             }
             10 => sweep(&mut table, &mut model, u64::from(tape.byte()) * 1000),
             11 => walk = table.defragment(walk, 1 + tape.below(8), |bytes| assert!(bytes > 0)),
-            12 => table.set_colour(!table.colour()),
+            12 => table.exchange_colour(None),
             13 => {
                 let more = table.step_many(1 + tape.below(8));
                 assert_eq!(more, table.is_resizing());

@@ -3,18 +3,72 @@
 //! Nodes lie in chunks, chunks in one queue. Each chunk knows how many elements it holds, so an index is found by passing
 //! over chunks, then over the nodes of one. A chunk that is full when a node comes makes way for a second one; what counts
 //! as full grows with the square root of the number of nodes, so both walks stay O(sqrt(nodes)) without ever rebuilding.
+//!
+//! A snapshot shares the nodes ([`Store::share`]): that takes time for each node, not for each element. A shared node is
+//! copied when it is changed, or becomes the list's own again if the snapshot has let go of it by then.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::Node;
 
 /// Nodes a chunk may have in a list however small.
 const CHUNK_NODES_MIN: usize = 32;
 
+/// A node in its place.
+#[derive(Debug)]
+enum Held {
+    Own(Node),
+    Shared(Arc<Node>),
+}
+
+const _: () = assert!(size_of::<Held>() == size_of::<Node>(), "sharing costs nothing where there is none");
+
+impl Held {
+    #[inline]
+    fn node(&self) -> &Node {
+        match self {
+            Held::Own(node) => node,
+            Held::Shared(node) => node,
+        }
+    }
+
+    /// The node, to be changed.
+    #[inline]
+    fn own(&mut self) -> &mut Node {
+        if let Held::Shared(shared) = self {
+            let shared = Arc::clone(shared);
+            // The list's own hold goes first, so that the last holder need not copy.
+            *self = Held::Own(Node::Plain(Box::default()));
+            *self = Held::Own(Arc::unwrap_or_clone(shared));
+        }
+        match self {
+            Held::Own(node) => node,
+            Held::Shared(_) => unreachable!("it was made the list's own above"),
+        }
+    }
+
+    fn into_node(self) -> Node {
+        match self {
+            Held::Own(node) => node,
+            Held::Shared(shared) => Arc::unwrap_or_clone(shared),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.node().len()
+    }
+
+    /// What sharing adds to a node, some 50 bytes, is the snapshot's affair: to begin one changes no account.
+    fn heap_bytes(&self) -> usize {
+        self.node().heap_bytes()
+    }
+}
+
 /// Consecutive nodes, never none.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Chunk {
-    nodes: VecDeque<Node>,
+    nodes: VecDeque<Held>,
     /// Elements in all nodes.
     len: usize,
 }
@@ -47,7 +101,11 @@ pub(super) struct Store {
 impl Clone for Store {
     /// The copy has no slack, so its bytes are counted anew.
     fn clone(&self) -> Self {
-        let chunks = self.chunks.clone();
+        let own = |chunk: &Chunk| Chunk {
+            nodes: chunk.nodes.iter().map(|held| Held::Own(held.node().clone())).collect(),
+            len: chunk.len,
+        };
+        let chunks: VecDeque<Chunk> = self.chunks.iter().map(own).collect();
         let heap = chunks.iter().map(Chunk::total_bytes).sum();
         Self { chunks, len: self.len, nodes: self.nodes, heap }
     }
@@ -71,7 +129,7 @@ impl Store {
     }
 
     pub(super) fn nodes(&self) -> impl DoubleEndedIterator<Item = &Node> {
-        self.chunks.iter().flat_map(|chunk| &chunk.nodes)
+        self.chunks.iter().flat_map(|chunk| &chunk.nodes).map(Held::node)
     }
 
     pub(super) fn first(&self) -> Option<At> {
@@ -105,14 +163,14 @@ impl Store {
 
     #[inline]
     pub(super) fn get(&self, at: At) -> &Node {
-        &self.chunks[at.chunk].nodes[at.node]
+        self.chunks[at.chunk].nodes[at.node].node()
     }
 
     /// The node that holds element `index < len`, and the element's number in it. Passes from the nearer end.
     pub(super) fn locate(&self, index: usize) -> (At, usize) {
         let (chunk, offset) = seek(self.chunks.iter().map(|chunk| chunk.len), self.len, index);
         let nodes = &self.chunks[chunk].nodes;
-        let (node, offset) = seek(nodes.iter().map(Node::len), self.chunks[chunk].len, offset);
+        let (node, offset) = seek(nodes.iter().map(Held::len), self.chunks[chunk].len, offset);
         (At { chunk, node }, offset)
     }
 
@@ -121,8 +179,9 @@ impl Store {
     #[inline]
     pub(super) fn edit<R>(&mut self, at: At, change: impl FnOnce(&mut Node) -> R) -> R {
         let chunk = &mut self.chunks[at.chunk];
-        let node = &mut chunk.nodes[at.node];
-        let (len, heap) = (node.len(), node.heap_bytes());
+        let held = &mut chunk.nodes[at.node];
+        let (len, heap) = (held.len(), held.heap_bytes());
+        let node = held.own();
         let result = change(node);
         let (new_len, new_heap) = (node.len(), node.heap_bytes());
         chunk.len = chunk.len - len + new_len;
@@ -156,7 +215,7 @@ impl Store {
         let chunk = &mut self.chunks[at.chunk];
         let before = chunk.heap_bytes();
         chunk.len += node.len();
-        chunk.nodes.insert(at.node, node);
+        chunk.nodes.insert(at.node, Held::Own(node));
         self.heap += chunk.heap_bytes() - before;
         at
     }
@@ -181,7 +240,7 @@ impl Store {
         let full = &mut self.chunks[at.chunk];
         let before = full.heap_bytes();
         let nodes = full.nodes.split_off(len / 2);
-        let right = Chunk { len: nodes.iter().map(Node::len).sum(), nodes };
+        let right = Chunk { len: nodes.iter().map(Held::len).sum(), nodes };
         full.len -= right.len;
         self.heap = self.heap - before + full.heap_bytes() + right.heap_bytes();
         self.chunks.insert(at.chunk + 1, right);
@@ -211,7 +270,21 @@ impl Store {
                 self.chunks.shrink_to(self.chunks.len() * 2);
             }
         }
-        (node, self.settled(at))
+        (node.into_node(), self.settled(at))
+    }
+
+    /// All nodes as they are now, shared with whoever gets them.
+    pub(super) fn share(&mut self) -> Vec<Arc<Node>> {
+        let mut shared = Vec::with_capacity(self.nodes);
+        for held in self.chunks.iter_mut().flat_map(|chunk| &mut chunk.nodes) {
+            let node = match std::mem::replace(held, Held::Own(Node::Plain(Box::default()))) {
+                Held::Own(node) => Arc::new(node),
+                Held::Shared(node) => node,
+            };
+            shared.push(Arc::clone(&node));
+            *held = Held::Shared(node);
+        }
+        shared
     }
 
     /// Joins neighbouring chunks that many removals have left thin.
@@ -237,7 +310,7 @@ impl Store {
         let (mut len, mut nodes, mut heap) = (0, 0, 0);
         for chunk in &self.chunks {
             assert!(!chunk.nodes.is_empty());
-            assert_eq!(chunk.len, chunk.nodes.iter().map(Node::len).sum::<usize>());
+            assert_eq!(chunk.len, chunk.nodes.iter().map(Held::len).sum::<usize>());
             len += chunk.len;
             nodes += chunk.nodes.len();
             heap += chunk.total_bytes();
@@ -249,12 +322,12 @@ impl Store {
 impl Chunk {
     /// Heap bytes of the queue of nodes, without what the nodes hold.
     fn heap_bytes(&self) -> usize {
-        self.nodes.capacity() * size_of::<Node>()
+        self.nodes.capacity() * size_of::<Held>()
     }
 
     /// Heap bytes of the queue and of the nodes.
     fn total_bytes(&self) -> usize {
-        self.heap_bytes() + self.nodes.iter().map(Node::heap_bytes).sum::<usize>()
+        self.heap_bytes() + self.nodes.iter().map(Held::heap_bytes).sum::<usize>()
     }
 }
 

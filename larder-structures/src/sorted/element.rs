@@ -9,7 +9,7 @@
 
 use crate::ranked_tree::Item;
 use crate::slab;
-use crate::table::Element;
+use crate::table::{Element, Kept};
 use crate::varint;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -218,7 +218,17 @@ impl Handle {
 // SAFETY: `into_raw` gives the allocation, which is 8-aligned and below 2^48 as all of user space is; `from_raw` and
 // `borrow` undo exactly that.
 unsafe impl Element for Scored {
+    const IS_KEPT: bool = true;
+
     type Ref<'a> = ScoredRef<'a>;
+
+    /// The value that is kept is the score, in the bytes of a little-endian double.
+    fn keep<'a>(element: ScoredRef<'a>, kept: &mut Kept)
+    where
+        Self: 'a,
+    {
+        kept.push(element.member(), &element.score().to_le_bytes());
+    }
 
     fn into_raw(self) -> NonNull<u8> {
         let raw = self.0;

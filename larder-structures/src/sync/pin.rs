@@ -112,6 +112,12 @@ impl<T> Shared<T> {
         self.refusals.store(REFUSALS, Ordering::Relaxed);
     }
 
+    /// Takes a pin even while a writer waits, for a reader that pins each value once, which no writer waits for long.
+    pub fn pin_once(&self, unpinned: &Arc<WaitList>) -> Pin<T> {
+        self.holders.fetch_add(1, Ordering::Relaxed);
+        Pin { shared: NonNull::from(self), unpinned: Arc::clone(unpinned) }
+    }
+
     /// Takes a pin, to be called under the lock that guards the owner. `None` while a writer waits. `unpinned` is
     /// woken whenever a pin goes.
     pub fn pin(&self, unpinned: &Arc<WaitList>) -> Option<Pin<T>> {
@@ -122,8 +128,7 @@ impl<T> Shared<T> {
             }
             return None;
         }
-        self.holders.fetch_add(1, Ordering::Relaxed);
-        Some(Pin { shared: NonNull::from(self), unpinned: Arc::clone(unpinned) })
+        Some(self.pin_once(unpinned))
     }
 }
 

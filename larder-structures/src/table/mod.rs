@@ -34,7 +34,9 @@
 //! something in it may be due. It may be early (the entry was deleted or prolonged), never late. Tables that have
 //! never seen an expiry have no summary.
 
+mod colour;
 mod defragment;
+mod keeper;
 mod raw;
 mod sample;
 mod scan;
@@ -44,7 +46,9 @@ use crate::sys::prefetch;
 use raw::{Place, Raw};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
+pub use keeper::{Keeper, Kept};
 pub use scan::{Iter, Scan, SweepLimits};
 
 /// What can live in a slot: an owned allocation that knows its own key.
@@ -100,6 +104,17 @@ pub unsafe trait Element: Sized {
     {
         None
     }
+
+    /// Whether the table itself sees to it that a snapshot gets elements before they change; see `colour`.
+    const IS_KEPT: bool = false;
+
+    /// Puts the element where a snapshot will find it.
+    fn keep<'a>(element: Self::Ref<'a>, kept: &mut Kept)
+    where
+        Self: 'a,
+    {
+        kept.push(Self::key(element), &[]);
+    }
 }
 
 /// Bytes that the processor fetches at once.
@@ -120,6 +135,8 @@ pub struct Table<E: Element> {
     len: usize,
     with_expiry: usize,
     colour: bool,
+    /// Where old elements go before they change, while a snapshot is on its way.
+    keeper: Option<Arc<Keeper>>,
     /// Elements in percent of the slots at which the table doubles.
     grow_at_percent: u8,
     _elements: PhantomData<E>,
@@ -151,6 +168,7 @@ impl<E: Element> Table<E> {
             len: 0,
             with_expiry: 0,
             colour: false,
+            keeper: None,
             grow_at_percent: percent,
             _elements: PhantomData,
         }
@@ -205,16 +223,6 @@ impl<E: Element> Table<E> {
     /// Whether a resize is under way.
     pub fn is_resizing(&self) -> bool {
         self.old.is_some()
-    }
-
-    /// The colour that new elements are born in.
-    pub fn colour(&self) -> bool {
-        self.colour
-    }
-
-    /// Changes the colour of elements born from now on.
-    pub fn set_colour(&mut self, colour: bool) {
-        self.colour = colour;
     }
 
     /// The element under `key`.
@@ -437,22 +445,12 @@ impl<'t, E: Element> Slot<'t, E> {
         unsafe { E::borrow(self.place.address()) }
     }
 
-    /// The snapshot colour of the element.
-    pub fn colour(&self) -> bool {
-        self.place.word() & raw::COLOUR != 0
-    }
-
-    /// Gives the element the table's present colour, once its old state has been handed to a snapshot.
-    pub fn recolour(&mut self) {
-        let flags = raw::flags(self.table.colour, self.place.word() & raw::EXPIRES != 0);
-        self.place.set(raw::with_flags(self.place.word(), flags));
-    }
-
     /// Changes the element: it is taken out, `change` returns what goes back, under the same key.
     ///
     /// If `change` panics, the element is gone from the table.
     #[inline]
     pub fn modify<R>(&mut self, change: impl FnOnce(E) -> (E, R)) -> R {
+        self.keep_if_old();
         let before = self.place.word();
         let hole = Hole { slot: self };
         // SAFETY: `hole` closes the slot if `change` unwinds; otherwise the word is replaced below.
@@ -478,7 +476,8 @@ impl<'t, E: Element> Slot<'t, E> {
     }
 
     /// Takes the element out of the table.
-    pub fn take(self) -> E {
+    pub fn take(mut self) -> E {
+        self.keep_if_old();
         let word = self.place.word();
         self.table.table_for(self.hash).remove(self.hash, self.place);
         self.table.len -= 1;

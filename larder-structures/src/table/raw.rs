@@ -41,10 +41,6 @@ pub(super) fn with_address(word: u64, address: NonNull<u8>) -> u64 {
     word & !ADDRESS | address.as_ptr() as u64
 }
 
-pub(super) fn with_flags(word: u64, flags: u64) -> u64 {
-    word & !FLAGS | flags
-}
-
 #[inline]
 pub(super) fn address(word: u64) -> NonNull<u8> {
     let address = (word & ADDRESS) as usize as *mut u8;

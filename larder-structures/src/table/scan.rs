@@ -113,7 +113,7 @@ fn sweep_group<'a, E: Element + 'a>(
 }
 
 /// The cursor after `cursor`, for a table of `mask + 1` buckets: adds one to the masked bits read backwards.
-fn advance(cursor: u64, mask: u64) -> u64 {
+pub(super) fn advance(cursor: u64, mask: u64) -> u64 {
     (cursor | !mask).reverse_bits().wrapping_add(1).reverse_bits()
 }
 

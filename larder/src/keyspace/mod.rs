@@ -15,6 +15,7 @@ pub use read::ReadCtx;
 pub use view::{Found, View};
 pub use write::{Expiry, Guard, Taken, WriteCtx};
 
+pub(crate) use eviction::Meter;
 pub(crate) use key::PlannedKey;
 pub(crate) use read::{Notes, PinnedKey, Source};
 pub(crate) use shard::{Ledger, Shard, StoredEntry};

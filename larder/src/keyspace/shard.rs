@@ -112,8 +112,7 @@ impl Shard {
         let percent = self.grow_at_percent;
         let Some(db) = self.db_if_any(physical) else { return (Table::new(), 0) };
         db.sweep_at = 0;
-        let mut fresh = Table::with_load(percent);
-        fresh.set_colour(db.keys.colour());
+        let fresh = Table::with_load(percent);
         (std::mem::replace(&mut db.keys, fresh), std::mem::take(&mut db.memory))
     }
 

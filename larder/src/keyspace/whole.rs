@@ -74,7 +74,7 @@ impl WriteCtx<'_, '_> {
             *ledger.db += memory;
             self.engine.account(&mut ledger, -memory);
             self.effects.dirty += table.len() as u64;
-            tables.push(table);
+            tables.extend(self.engine.saver.adopt_table(index, physical, table));
         }
         if !tables.is_empty() {
             self.effects.garbage.push(Garbage { waste: Waste::Tables(tables), cause });

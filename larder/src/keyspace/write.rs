@@ -158,6 +158,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
         let index = self.shard_of(hash);
         let (keys, _, _) = self.hold.shard_mut(index).parts(self.physical);
         if let Some(mut slot) = keys.slot(hash, key) {
+            self.engine.keep_if_old(&mut slot, index, self.physical);
             slot.modify(|mut entry| {
                 entry.set_mark(true);
                 (entry, ())
@@ -220,7 +221,8 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
         let before;
         let after;
         if let Some(mut slot) = keys.slot(hash, key) {
-            let garbage = &mut self.effects.garbage;
+            engine.keep_if_old(&mut slot, index, self.physical);
+            let effects = &mut *self.effects;
             (before, after) = slot.modify(|mut old| {
                 let at_ms = match expiry {
                     Expiry::Keep => old.as_ref().expires_at_ms(),
@@ -234,7 +236,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
                 let before = old.as_ref().memory() + body_memory(&old);
                 let new = Entry::new(key, value, at_ms, clock);
                 if shared_of(old.as_ref()).is_some() {
-                    garbage.push(Garbage::entry(old, Cause::Replaced));
+                    engine.discard(effects, old, Cause::Replaced);
                 }
                 let after = new.as_ref().memory() + body_memory(&new);
                 (new, (before, after))
@@ -267,6 +269,9 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
         let result;
         if present.is_some_and(|len| len > EMBEDDED_MAX) {
             let mut slot = keys.slot(hash, key).ok_or(Fault::NO_SUCH_KEY)?;
+            self.engine.keep_if_old(&mut slot, index, self.physical);
+            let shrunk = unshare(&mut slot);
+            self.engine.account(&mut ledger, -shrunk);
             let Some(Body::Bytes(bytes)) = slot.body_mut() else { return Err(Fault::WRONG_TYPE) };
             let before = bytes.capacity();
             result = edit(bytes)?;
@@ -285,6 +290,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
                 entry.as_ref().memory() + shared_of(entry.as_ref()).map_or(0, |body| body.memory())
             };
             let (before, after) = if let Some(mut slot) = keys.slot(hash, key) {
+                self.engine.keep_if_old(&mut slot, index, self.physical);
                 slot.modify(|old| {
                     let before = memory(&old);
                     let mut new = old.with_value(value);
@@ -354,6 +360,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
         let index = self.shard_of(hash);
         let (keys, watchers, ledger) = self.hold.shard_mut(index).parts(self.physical);
         let Some(mut slot) = keys.slot(hash, key) else { return Ok(None) };
+        self.engine.keep_if_old(&mut slot, index, self.physical);
         let entry = slot.get();
         if !is_new {
             entry.set_clock(self.engine.touched(entry.clock(), self.clock));
@@ -363,7 +370,8 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
             let buf = std::mem::take(&mut self.effects.scratch);
             Some(T::unpacked(Packed::new(tag, bytes), buf).ok_or(Fault::WRONG_TYPE)?)
         } else {
-            slot.body_mut().and_then(|body| T::of_mut(body)).ok_or(Fault::WRONG_TYPE)?;
+            shared_of(slot.get()).and_then(|body| T::of(body)).ok_or(Fault::WRONG_TYPE)?;
+            unshare(&mut slot);
             None
         };
         Ok(Some(Guard {
@@ -399,7 +407,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
             self.expire_if_due(hash, key);
         }
         let Some(entry) = self.remove(hash, key) else { return false };
-        self.effects.garbage.push(Garbage::entry(entry, cause));
+        self.engine.discard(self.effects, entry, cause);
         self.effects.count(event);
         // What nobody asked for is no change that a save would be waiting for.
         self.touch(hash, key, event, u64::from(!matches!(event, Event::EXPIRED | Event::EVICTED)));
@@ -419,11 +427,12 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
     pub fn put(&mut self, key: &[u8], taken: Taken, event: Event) {
         let hash = self.planned.hash_of(key);
         if let Some(old) = self.remove(hash, key) {
-            self.effects.garbage.push(Garbage::entry(old, Cause::Replaced));
+            self.engine.discard(self.effects, old, Cause::Replaced);
         }
         let entry = taken.0.with_key(key);
         let memory = Found::new(entry.as_ref()).memory();
         let index = self.shard_of(hash);
+        self.engine.saver.note_move(&entry, index, self.physical, key);
         let (keys, _, mut ledger) = self.hold.shard_mut(index).parts(self.physical);
         keys.insert_hashed(hash, entry);
         self.engine.account(&mut ledger, memory as i64);
@@ -433,7 +442,9 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
     fn remove(&mut self, hash: u64, key: &[u8]) -> Option<StoredEntry> {
         let index = self.shard_of(hash);
         let (keys, _, mut ledger) = self.hold.shard_mut(index).parts(self.physical);
-        let entry = keys.slot(hash, key)?.take();
+        let mut slot = keys.slot(hash, key)?;
+        self.engine.keep_if_old(&mut slot, index, self.physical);
+        let entry = slot.take();
         let memory = Found::new(entry.as_ref()).memory();
         self.engine.account(&mut ledger, -(memory as i64));
         Some(entry)
@@ -446,6 +457,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
         let index = self.shard_of(hash);
         let (keys, _, mut ledger) = self.hold.shard_mut(index).parts(self.physical);
         let Some(mut slot) = keys.slot(hash, key) else { return false };
+        self.engine.keep_if_old(&mut slot, index, self.physical);
         let grown = slot.modify(|old| {
             let before = old.as_ref().memory() as i64;
             let new = old.with_expiry(at_ms);
@@ -487,6 +499,36 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
     pub fn log_instead(&mut self, command: &[&[u8]]) {
         self.effects.log_instead(command);
     }
+}
+
+impl Engine {
+    /// Puts an entry aside that has left the keyspace, to be freed after the locks are gone: by the save that is walking
+    /// over its value, if there is one.
+    fn discard(&self, effects: &mut Effects, entry: StoredEntry, cause: Cause) {
+        if let Some(entry) = self.saver.adopt(entry) {
+            effects.garbage.push(Garbage::entry(entry, cause));
+        }
+    }
+}
+
+/// Gives an entry a body of its own to change if a save reads the one it has, and returns how many bytes less that one
+/// takes. What is large is not saved in that way.
+#[inline]
+fn unshare(slot: &mut Slot<'_, StoredEntry>) -> i64 {
+    match shared_of(slot.get()) {
+        Some(body) if body.is_pinned() => copy_body(slot),
+        _ => 0,
+    }
+}
+
+#[cold]
+fn copy_body(slot: &mut Slot<'_, StoredEntry>) -> i64 {
+    let Some(body) = shared_of(slot.get()) else { return 0 };
+    let before = body.memory();
+    let copy = Pinned::new(Body::clone(body));
+    let after = copy.shared().memory();
+    slot.modify(|entry| (entry.with_value(Value::Body(copy)), ()));
+    before as i64 - after as i64
 }
 
 /// Does something with a body as it is stored: packed into its entry where it is small, behind a pointer otherwise.
@@ -589,7 +631,7 @@ impl<T: Collection> Drop for Guard<'_, T> {
             return;
         }
         self.engine.account(&mut self.ledger, -(self.before as i64));
-        self.effects.garbage.push(Garbage::entry(slot.take(), Cause::Replaced));
+        self.engine.discard(self.effects, slot.take(), Cause::Replaced);
         if is_touched {
             self.effects.touched(self.watchers, self.db, self.key, Event::DEL, 0);
         }

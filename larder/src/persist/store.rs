@@ -22,7 +22,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Bytes gathered before they go to the disk.
-const WRITE_BUFFER: usize = 256 * 1024;
+pub(super) const WRITE_BUFFER: usize = 256 * 1024;
 
 /// What happens to a key that is loaded; nobody hears it, since nobody uses the engine yet.
 const RESTORE: Event = Event::new(Class::Generic, "restore");
@@ -51,6 +51,18 @@ pub struct Loaded {
     pub functions: u64,
 }
 
+impl SaveState {
+    /// Notes what became of a save, at a time in Unix microseconds; `changes` were counted when it began.
+    pub(super) fn note<T>(&self, changes: Option<u64>, now_us: u64, result: &io::Result<T>) {
+        self.has_failed.store(result.is_err(), Ordering::Relaxed);
+        if let (Some(changes), Ok(_)) = (changes, result) {
+            self.changes_saved.store(changes, Ordering::Relaxed);
+            self.last_save_s.store(now_us / 1_000_000, Ordering::Relaxed);
+            self.saves.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Engine {
     /// Changes since the last save.
     pub fn changes_since_save(&self) -> u64 {
@@ -70,12 +82,7 @@ impl Engine {
             self.write_snapshot(lane.now_us, false, &hold, file).map(drop)
         });
         drop(hold);
-        self.saves.has_failed.store(result.is_err(), Ordering::Relaxed);
-        if result.is_ok() {
-            self.saves.changes_saved.store(changes, Ordering::Relaxed);
-            self.saves.last_save_s.store(lane.now_us / 1_000_000, Ordering::Relaxed);
-            self.saves.saves.fetch_add(1, Ordering::Relaxed);
-        }
+        self.saves.note(Some(changes), lane.now_us, &result);
         result
     }
 

@@ -2,6 +2,7 @@
 
 use super::string::StringRef;
 use larder_structures::quicklist::{self, Node, Quicklist};
+use std::sync::Arc;
 
 /// A list.
 #[derive(Debug, Clone)]
@@ -62,6 +63,11 @@ impl List {
     /// Its nodes, as they are to be saved.
     pub fn nodes(&self) -> impl DoubleEndedIterator<Item = &Node> {
         self.0.nodes()
+    }
+
+    /// Its nodes as they are now, for a snapshot; takes time for each node, not for each element.
+    pub(crate) fn share_nodes(&mut self) -> Vec<Arc<Node>> {
+        self.0.share_nodes()
     }
 
     /// Appends a node as it was saved.

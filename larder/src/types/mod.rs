@@ -9,6 +9,7 @@
 
 pub(crate) mod draw;
 pub mod hash;
+pub(crate) mod keeping;
 pub mod list;
 mod records;
 pub mod set;

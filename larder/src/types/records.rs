@@ -3,7 +3,8 @@
 use super::draw;
 use larder_structures::hash;
 use larder_structures::record::{Record, RecordRef};
-use larder_structures::table::{Iter, Table};
+use larder_structures::table::{Element as _, Iter, Keeper, Kept, Table};
+use std::sync::Arc;
 
 /// Buckets that a step of SCAN visits at most per element asked for, when most of them are empty.
 const BUCKETS_PER_ELEMENT: usize = 10;
@@ -110,6 +111,29 @@ impl Records {
             }
         }
         next
+    }
+
+    /// Begins a snapshot of the records as they are now; none may be under way.
+    pub(super) fn begin_keeping(&mut self, keeper: Arc<Keeper>) {
+        self.table.exchange_colour(Some(keeper));
+    }
+
+    /// Who keeps records for the snapshot under way, if there is one.
+    pub(super) fn keeper(&self) -> Option<&Arc<Keeper>> {
+        self.table.keeper()
+    }
+
+    /// One step of that snapshot's walk; see [`Table::scan_old`].
+    pub(super) fn keep_some(&mut self, cursor: u64, kept: &mut Kept) -> u64 {
+        self.table.scan_old(cursor, |record| {
+            Record::keep(record, kept);
+            true
+        })
+    }
+
+    /// Ends it; its walk is through.
+    pub(super) fn end_keeping(&mut self) {
+        self.table.end_keeping();
     }
 
     /// A record, each as likely as any other.

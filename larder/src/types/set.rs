@@ -184,6 +184,16 @@ impl Set {
         self.len() == 0
     }
 
+    /// The large form, if it has it: the one that a snapshot walks over in steps.
+    pub(super) fn large(&self) -> Option<&Records> {
+        if let Form::Table(large) = &self.0 { Some(large) } else { None }
+    }
+
+    /// The same, to be walked over.
+    pub(super) fn large_mut(&mut self) -> Option<&mut Records> {
+        if let Form::Table(large) = &mut self.0 { Some(large) } else { None }
+    }
+
     pub(super) fn unpacked(packed: Packed<'_>, buf: Vec<u8>) -> Option<Set> {
         Some(Set(match packed {
             Packed::Set(pack) => Form::Packed(Listpack::copied(pack, buf)),

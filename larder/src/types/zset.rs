@@ -236,6 +236,16 @@ impl Zset {
         self.len() == 0
     }
 
+    /// The large form, if it has it: the one that a snapshot walks over in steps.
+    pub(super) fn large(&self) -> Option<&SortedSet> {
+        if let Form::Sorted(large) = &self.0 { Some(large) } else { None }
+    }
+
+    /// The same, to be walked over.
+    pub(super) fn large_mut(&mut self) -> Option<&mut SortedSet> {
+        if let Form::Sorted(large) = &mut self.0 { Some(large) } else { None }
+    }
+
     pub(super) fn unpacked(packed: Packed<'_>, buf: Vec<u8>) -> Option<Zset> {
         let Packed::Zset(pack) = packed else { return None };
         Some(Zset(Form::Packed(Listpack::copied(pack, buf))))

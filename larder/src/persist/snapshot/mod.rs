@@ -37,6 +37,7 @@ pub use error::{LoadError, LoadErrorKind};
 pub use read::{Item, Node, SnapshotReader, Value};
 pub(crate) use source::Source;
 pub use source::Tail;
+pub(crate) use write::Elements;
 pub use write::{KeyMeta, NodeRef, Origin, SnapshotWriter, ValueWriter, WriteOptions};
 
 pub use codec::VERSION_WRITTEN;

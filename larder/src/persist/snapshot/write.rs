@@ -301,7 +301,64 @@ impl<W: Write> ValueWriter<'_, W> {
     }
 }
 
+/// What elements a collection has that is written one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Elements {
+    /// Fields with their values.
+    Fields,
+    /// Members of a set; their values are not looked at.
+    Members,
+    /// Members with their scores, in the bytes of little-endian doubles.
+    Scored,
+}
+
+/// Writes the elements of a collection one by one; made by [`ValueWriter::elements`].
+#[must_use = "a collection is whole when it is finished"]
+pub(crate) struct ElementWriter<'a, W: Write> {
+    out: &'a mut Encoder<W>,
+    elements: Elements,
+    left: u64,
+}
+
+impl<W: Write> ElementWriter<'_, W> {
+    /// Writes the next element; the value is a field's, nothing, or a score, as [`Elements`] says.
+    pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
+        let Some(left) = self.left.checked_sub(1) else { return Err(self.out.spoil(OTHER_SIZE)) };
+        self.left = left;
+        self.out.string(key)?;
+        match self.elements {
+            Elements::Fields => self.out.string(value),
+            Elements::Members => Ok(()),
+            Elements::Scored => self.out.put(value),
+        }
+    }
+
+    /// Sees that as many came as were announced.
+    pub(crate) fn finish(self) -> io::Result<()> {
+        if self.left == 0 { Ok(()) } else { Err(self.out.spoil(OTHER_SIZE)) }
+    }
+}
+
+const OTHER_SIZE: &str = "a collection of another size than announced";
+
 impl<'a, W: Write> ValueWriter<'a, W> {
+    /// Writes a collection of `count` elements, which come one by one.
+    ///
+    /// # Errors
+    /// See [`ValueWriter`].
+    pub(crate) fn elements(self, elements: Elements, count: u64) -> io::Result<ElementWriter<'a, W>> {
+        let out = self.begin(match elements {
+            Elements::Fields => tag::HASH,
+            Elements::Members => tag::SET,
+            Elements::Scored => tag::ZSET,
+        })?;
+        if count == 0 {
+            return Err(out.spoil("a collection without elements"));
+        }
+        out.length(count)?;
+        Ok(ElementWriter { out, elements, left: count })
+    }
+
     fn begin(self, tag: u8) -> io::Result<&'a mut Encoder<W>> {
         let Self { out, head } = self;
         let Some((key, meta)) = head else {
@@ -416,7 +473,7 @@ impl<W: Write> Encoder<W> {
             came += 1;
             put(self, element)?;
         }
-        if came == count { Ok(()) } else { Err(self.spoil("a collection of another size than announced")) }
+        if came == count { Ok(()) } else { Err(self.spoil(OTHER_SIZE)) }
     }
 
     fn length(&mut self, len: u64) -> io::Result<()> {
