@@ -48,6 +48,14 @@ impl Host for House {
         self.with(|server| set(server, name, value)).unwrap_or(Ok(()))
     }
 
+    fn note(&self, text: &str) {
+        self.with(|server| server.log.notice(format_args!("{text}")));
+    }
+
+    fn warn(&self, text: &str) {
+        self.with(|server| server.log.warning(format_args!("{text}")));
+    }
+
     fn rewrite_config(&self) -> Result<(), Fault> {
         let has_file = self.with(|server| !server.config_file.as_os_str().is_empty()).unwrap_or(false);
         Err(Fault::err(if has_file {
@@ -77,6 +85,9 @@ fn set(server: &Server, name: &str, value: &str) -> Result<(), String> {
         server.log.warning(format_args!("WARNING {name} was set, but has no function yet"));
     }
     server.settings.store(name, value);
+    if name == "save" {
+        server.engine.set_save_points(server.settings.save_points());
+    }
     server.log.set_level(server.settings.log_level());
     Ok(())
 }

@@ -133,6 +133,11 @@ fn flags(words: &str) -> Shutdown {
 /// Brings everything to an end; `false` if the server has to go on because it could not save.
 fn stop(server: &Server, how: Shutdown) -> bool {
     server.standstill.begin(server);
+    // A snapshot that is not written yet is of no use any more: what is written below is newer.
+    if server.engine.saving().is_some() {
+        server.log.warning(format_args!("There is a save under way in the background. Giving it up."));
+        server.engine.cancel_save();
+    }
     let has_points = !server.settings.text("save").is_empty();
     if (how.save || (has_points && !how.nosave)) && !save(server) && !how.force {
         server.log.warning(format_args!("Error trying to save the DB, can't exit."));

@@ -179,6 +179,7 @@ fn serve(configuration: Configuration, source: &Source, log: &Arc<Log>) -> Resul
         log: Arc::clone(log),
     });
     server.engine.set_host(Arc::new(House(Arc::downgrade(&server))));
+    server.engine.set_save_points(server.settings.save_points());
     shutdown::listen_to_signals(control).map_err(system)?;
     let mut listeners = Some(listeners);
     for (index, poll) in polls.into_iter().enumerate() {
@@ -207,12 +208,6 @@ fn greet(settings: &Settings, source: &Source, log: &Log) {
         ));
     }
     process::warn_of_system(settings.number("tcp-backlog"), log);
-    if !settings.text("save").is_empty() {
-        log.notice(format_args!(
-            "The data is saved at shutdown and by SAVE. Saving in the background, which the save points ask for, is not \
-             there yet."
-        ));
-    }
 }
 
 /// As many threads as asked for, or as there are processors for this process, cgroups included.

@@ -81,6 +81,9 @@ impl Engine {
         if !has_room && may_need_memory(session, command) {
             return Err(Fault::OUT_OF_MEMORY);
         }
+        if (command.is_write() || command.name == "PING") && self.refuses_writes() {
+            return Err(Fault::CANNOT_PERSIST);
+        }
         if session.proto == Proto::Resp2
             && session.client.is_subscriber()
             && !allowed_to_subscribers(registered)

@@ -22,7 +22,7 @@ use crate::time::{Clock, SystemClock};
 use larder_structures::hash;
 use larder_structures::sync::{Hold, Shards, WaitList};
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
 
 /// How an engine is opened.
@@ -52,6 +52,8 @@ impl Default for Options {
 
 /// The engine; see the crate's front page. Shared by all threads that use it.
 pub struct Engine {
+    /// The engine itself, for those of its threads that outlive the call that starts them.
+    pub(crate) this: Weak<Engine>,
     pub(crate) shards: Shards<Shard>,
     /// The engine's parameters.
     pub config: Config,
@@ -136,7 +138,8 @@ impl Engine {
         let databases = options.config.databases;
         let saves = SaveState::default();
         saves.last_save_s.store(options.clock.unix_us() / 1_000_000, Ordering::Relaxed);
-        Arc::new(Engine {
+        Arc::new_cyclic(|this| Engine {
+            this: this.clone(),
             shards: Shards::new((0..shards).map(|index| Shard::new(index, shards))),
             config: options.config,
             physical: (0..databases).map(|db| AtomicU8::new(db as u8)).collect(),

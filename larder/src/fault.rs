@@ -63,6 +63,14 @@ impl Fault {
     /// The value is of another type.
     pub const WRONG_TYPE: Fault =
         Fault::row("WRONGTYPE", "Operation against a key holding the wrong kind of value");
+    /// The last snapshot could not be written, and `stop-writes-on-bgsave-error` is on.
+    pub const CANNOT_PERSIST: Fault = Fault::row(
+        "MISCONF",
+        "Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may \
+         modify the data set are disabled, because this instance is configured to report errors during writes if RDB \
+         snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the \
+         RDB error.",
+    );
     /// An argument stands where none is understood.
     pub const SYNTAX: Fault = Fault::row("ERR", "syntax error");
     /// An argument is not a decimal of 64 bits.

@@ -56,6 +56,12 @@ pub trait Host: Send + Sync {
         Err(Fault::err("The server is running without a config file"))
     }
 
+    /// Tells the operator something worth knowing.
+    fn note(&self, _text: &str) {}
+
+    /// Tells the operator something that must be known.
+    fn warn(&self, _text: &str) {}
+
     /// Lines for a section of INFO (`server`, `clients`, ...), as `name` and value.
     fn info(&self, section: &str) -> Vec<(&'static str, String)>;
 }

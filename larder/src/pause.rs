@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The pause, if there is one.
 #[derive(Default)]
 pub(crate) struct Pause {
-    /// Until when, in Unix milliseconds, and in the lowest bits whether only writes wait, and whether a save is under way; 0
-    /// for neither. One word, so that nobody sees half of it.
+    /// Until when, in Unix milliseconds, and in the lowest bits whether only writes wait, whether a save is
+    /// under way, and whether writes may be refused; 0 for none of it. One word, so that nobody sees half of it.
     state: AtomicU64,
     waiting: WaitList,
 }
@@ -22,7 +22,11 @@ pub(crate) struct Pause {
 const WRITES_ONLY: u64 = 1;
 /// A save is under way.
 const SAVING: u64 = 2;
-const TIME_SHIFT: u32 = 2;
+/// Writes may be refused.
+const FAILING: u64 = 4;
+/// What has nothing to do with the pause.
+const OTHERS: u64 = SAVING | FAILING;
+const TIME_SHIFT: u32 = 3;
 
 impl Pause {
     fn until_ms(&self) -> u64 {
@@ -44,6 +48,15 @@ impl Pause {
         self.wake();
     }
 
+    /// From now on writes may be refused, or not any more.
+    pub(crate) fn set_failing(&self, is_failing: bool) {
+        if is_failing {
+            self.state.fetch_or(FAILING, Ordering::AcqRel);
+        } else {
+            self.state.fetch_and(!FAILING, Ordering::AcqRel);
+        }
+    }
+
     /// Lets those that wait look again.
     pub(crate) fn wake(&self) {
         self.waiting.wake_all();
@@ -52,10 +65,10 @@ impl Pause {
     /// Pauses until a moment. A pause that lasts longer, or stops more, is not shortened.
     pub(crate) fn begin(&self, until_ms: u64, writes_only: bool) {
         let joined = |running: u64| {
-            let is_first = running & !SAVING == 0;
+            let is_first = running & !OTHERS == 0;
             let writes_only = writes_only && (is_first || running & WRITES_ONLY != 0);
             let until_ms = (running >> TIME_SHIFT).max(until_ms.min(u64::MAX >> TIME_SHIFT));
-            let flags = running & SAVING | if writes_only { WRITES_ONLY } else { 0 };
+            let flags = running & OTHERS | if writes_only { WRITES_ONLY } else { 0 };
             Some(until_ms << TIME_SHIFT | flags)
         };
         // Never fails: the closure always returns a new state.
@@ -64,15 +77,15 @@ impl Pause {
 
     /// Ends it.
     pub(crate) fn end(&self) {
-        self.state.fetch_and(SAVING, Ordering::AcqRel);
+        self.state.fetch_and(OTHERS, Ordering::AcqRel);
         self.waiting.wake_all();
     }
 
     /// Ends it if its time has come; called by the background.
     pub(crate) fn tick(&self, now_ms: u64) {
         let state = self.state.load(Ordering::Acquire);
-        let is_over = state & !SAVING > 0 && state >> TIME_SHIFT <= now_ms;
-        let without = state & SAVING;
+        let is_over = state & !OTHERS > 0 && state >> TIME_SHIFT <= now_ms;
+        let without = state & OTHERS;
         // Unless it was prolonged just now.
         if is_over && self.state.compare_exchange(state, without, Ordering::AcqRel, Ordering::Relaxed).is_ok()
         {
@@ -80,7 +93,7 @@ impl Pause {
         }
     }
 
-    /// Whether there is something that some commands may have to wait for.
+    /// Whether there is something that some commands may have to wait for, or be refused because of.
     #[inline]
     pub(crate) fn is_begun(&self) -> bool {
         self.state.load(Ordering::Acquire) != 0

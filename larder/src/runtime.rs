@@ -37,7 +37,8 @@ impl Engine {
         lane.begin_turn();
         self.pause.tick(lane.now_ms());
         self.tick_stats(lane);
-        let is_paused = self.pause.is_on(lane.now_ms());
+        self.save_if_due(lane.now_ms() / 1000);
+        let is_paused = self.pause.is_on(lane.now_ms()) || self.saver.is_behind();
         let evicts_more = self.make_room(lane) && self.is_short_of_memory() && !is_paused;
         let expires = self.config.active_expire.load(Ordering::Relaxed) && !is_paused;
         if self.sweep_slice(lane, expires) && !evicts_more { Backlog::None } else { Backlog::More }

@@ -282,7 +282,7 @@ fn what_we_write_redis_reads() {
     let mut original = filled(&[]);
     let items = read(&original.save());
     for (compress, checksum) in [(true, true), (false, true), (true, false)] {
-        let file = rewrite(&items, WriteOptions { compress, checksum });
+        let file = rewrite(&items, WriteOptions { compress, checksum, ..WriteOptions::default() });
         check(&file);
         let mut redis = Oracle::start(Some(&file), &[]);
         assert_eq!(redis.say("DEBUG DIGEST"), original.say("DEBUG DIGEST"));

@@ -108,7 +108,7 @@ proptest! {
         compress: bool,
         checksum: bool,
     ) {
-        let file = write(&items, WriteOptions { compress, checksum });
+        let file = write(&items, WriteOptions { compress, checksum, ..WriteOptions::default() });
         prop_assert_eq!(file.ends_with(&[0; 8]), !checksum);
         prop_assert_eq!(&read(&file[..]).expect("just written"), &items);
         prop_assert_eq!(&read(Trickle { bytes: &file, turn: 0 }).expect("just written"), &items);
@@ -141,7 +141,7 @@ fn strings_larger_than_every_buffer_come_back() {
                 freq: None,
                 value: Value::ListNodes(vec![Node::Plain(vec![name; len]), Node::Plain(Vec::clone(&noise))]),
             });
-            let file = write(&items, WriteOptions { compress, checksum: true });
+            let file = write(&items, WriteOptions { compress, checksum: true, ..WriteOptions::default() });
             assert_eq!(file.len() < 3 * len, compress);
             assert_eq!(read(&file[..]).expect("just written"), items);
         }
@@ -212,8 +212,11 @@ fn a_failed_write_spoils_the_snapshot() {
             Ok(())
         }
     }
-    let mut writer = SnapshotWriter::new(Full(100_000), WriteOptions { compress: false, checksum: true })
-        .expect("there is room");
+    let mut writer = SnapshotWriter::new(
+        Full(100_000),
+        WriteOptions { compress: false, checksum: true, ..WriteOptions::default() },
+    )
+    .expect("there is room");
     let error = writer.key(b"k", KeyMeta::default()).string(&[b'x'; 200_000]).expect_err("there is no room");
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     assert!(writer.finish().is_err(), "though the disk may have room again");
@@ -236,8 +239,11 @@ fn what_follows_a_snapshot_is_left_for_the_next_reader() {
 
 /// One of everything this crate reads, current and old.
 fn sample() -> Vec<u8> {
-    let mut writer =
-        SnapshotWriter::new(Vec::new(), WriteOptions { compress: true, checksum: false }).expect("memory");
+    let mut writer = SnapshotWriter::new(
+        Vec::new(),
+        WriteOptions { compress: true, checksum: false, ..WriteOptions::default() },
+    )
+    .expect("memory");
     let meta = KeyMeta { expire_at_ms: Some(1_700_000_000_000), idle: Some(9), freq: Some(9) };
     let origin = Origin { redis_version: "7.0.15", created_at_s: 1, used_memory: 900_000, aof_base: false };
     let mut all = || {

@@ -119,7 +119,6 @@ pub(crate) const KEPT: &[Param] = &[
     kept("set-proc-title", None, FLAG, "yes", false),
     kept("shutdown-timeout", None, int(0, i32::MAX as i64), "10", true),
     kept("socket-mark-id", None, int(0, u32::MAX as i64), "0", false),
-    kept("stop-writes-on-bgsave-error", None, FLAG, "yes", true),
     kept("stream-node-max-bytes", None, BYTES, "4096", true),
     kept("stream-node-max-entries", None, int(0, i64::MAX), "100", true),
     kept("syslog-enabled", None, FLAG, "no", false),

@@ -17,6 +17,7 @@ use file::{Line, Lines, Place, Problem, mask};
 use larder::client::Kind as ClientKind;
 use larder::config::Config;
 use larder::config::params::PARAMS as ENGINE_PARAMS;
+use larder::persist::background::SavePoint;
 use params::{Kind, PARAMS, Param, Role};
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
@@ -131,6 +132,14 @@ impl Settings {
             self.values.write()[index] = value;
         }
         self.refresh();
+    }
+
+    /// The pairs of `save`.
+    pub(crate) fn save_points(&self) -> Vec<SavePoint> {
+        let text = self.text("save");
+        let numbers: Vec<u64> = text.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect();
+        let (pairs, _none) = numbers.as_chunks::<2>();
+        pairs.iter().map(|[seconds, changes]| SavePoint { seconds: *seconds, changes: *changes }).collect()
     }
 
     /// What is looked at while serving.

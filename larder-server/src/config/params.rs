@@ -260,7 +260,8 @@ pub(crate) const PARAMS: &[Param] = &[
         kind: Kind::Words { merge: lists::save_points, accumulates: true },
         default: "3600 1 300 100 60 10000",
         is_mutable: true,
-        doc: "Pairs of seconds and changes after which to save; for now, whether to save at shutdown: with any pair.",
+        doc: "Pairs of seconds and changes: a snapshot is written in the background when so many changes have been made and \
+              so many seconds have passed since the last one. With any pair, also at shutdown.",
         ..ROW
     },
     Param {

@@ -41,6 +41,10 @@ pub struct Config {
     pub rdb_compression: AtomicBool,
     /// `rdbchecksum`
     pub rdb_checksum: AtomicBool,
+    /// `stop-writes-on-bgsave-error`
+    pub stop_writes_on_bgsave_error: AtomicBool,
+    /// `rdb-version`
+    pub rdb_version: AtomicU64,
     /// `maxmemory-clients`
     pub client_memory: ClientMemory,
     /// `active-expire-effort`, from 1 to 10.
@@ -76,6 +80,8 @@ impl Default for Config {
             slowlog_slower_than_us: AtomicI64::new(10_000),
             slowlog_max_len: AtomicUsize::new(128),
             rdb_compression: AtomicBool::new(true),
+            stop_writes_on_bgsave_error: AtomicBool::new(true),
+            rdb_version: AtomicU64::new(u64::from(crate::persist::snapshot::VERSION_WRITTEN)),
             rdb_checksum: AtomicBool::new(true),
             client_memory: ClientMemory::default(),
             active_expire_effort: AtomicU64::new(1),

@@ -146,6 +146,7 @@ pub(crate) fn share_of(bytes: u64, percent: u64) -> u64 {
 }
 
 const POSITIVE: Kind = Kind::Int { min: 0, max: i64::MAX };
+const RDB_VERSIONS: Kind = Kind::Int { min: 10, max: 11 };
 
 /// A row with a counter in `Config`.
 macro_rules! number {
@@ -368,4 +369,13 @@ pub const PARAMS: &[Param<Config>] = &[
     number!("slowlog-max-len", None, slowlog_max_len: usize, POSITIVE, "How many commands the slow log keeps."),
     flag!("rdbcompression", rdb_compression, "Whether long strings in a snapshot are compressed."),
     flag!("rdbchecksum", rdb_checksum, "Whether a snapshot ends in a checksum, and whether it is verified."),
+    number!(
+        "rdb-version", None, rdb_version: u64, RDB_VERSIONS,
+        "The version of the format that snapshots are written in: 10 is that of Redis 7.0, 11 that of Redis 7.2."
+    ),
+    flag!(
+        "stop-writes-on-bgsave-error",
+        stop_writes_on_bgsave_error,
+        "Whether writes are refused while there are save points and the last snapshot could not be written."
+    ),
 ];

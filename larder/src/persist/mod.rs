@@ -1,6 +1,6 @@
 //! What the engine keeps on disk, and how it gets there and back.
 //!
-//! But for `store`, `saver` and `convert` this room knows bytes and files and nothing of keyspaces: it turns typed values
+//! But for `store`, `saver`, `background` and `convert` this room knows bytes and files and nothing of keyspaces: it turns typed values
 //! into Redis' snapshot format and back, and it reaches files only through [`disk::Disk`], so a test can fill the disk,
 //! fail a sync or cut the power between any two operations. It never reads a clock: creation times and expiry times are
 //! arguments.
@@ -15,10 +15,12 @@
 //! | `check`       | what a snapshot holds, and the first thing wrong with it                |
 //! | `aof`         | the append-only file: its manifest, its commands, what is wrong with it |
 //! | `saver`       | saving in the background                                                |
+//! | `background`  | when that is begun                                                     |
 //! | `store`       | saving and loading a whole engine                                       |
 //! | `snapshot`    | the snapshot format itself (`dump.rdb`), streaming in both directions  |
 
 pub mod aof;
+pub mod background;
 pub mod check;
 pub(crate) mod convert;
 pub mod crc64;

@@ -5,6 +5,7 @@
 //!
 //! Loading puts keys into an engine that nobody uses yet. Keys that have expired meanwhile are left out.
 
+use super::background::SavePoint;
 use super::convert;
 use super::disk::{Disk, DiskFile, replace_file};
 use super::saver::{Saved, temporary_beside};
@@ -17,6 +18,7 @@ use crate::keyspace::{Expiry, Shard};
 use crate::lane::Lane;
 use larder_structures::hash;
 use larder_structures::sync::Hold;
+use parking_lot::Mutex;
 use std::io::{self, BufWriter};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -36,8 +38,18 @@ pub struct SaveState {
     pub has_failed: AtomicBool,
     /// Changes counted by the time of the last save.
     changes_saved: AtomicU64,
-    /// How many saves have succeeded.
+    /// How many saves have been begun.
     pub saves: AtomicU64,
+    /// When the last save in the background was tried, Unix seconds; 0 for never.
+    pub(super) last_try_s: AtomicU64,
+    /// Seconds that the last save in the background took and one more; 0 if there was none.
+    pub(crate) last_seconds: AtomicU64,
+    /// The most bytes that waited for the last save.
+    pub(crate) last_waiting: AtomicU64,
+    /// Whether a save is to begin as soon as what is under way has ended.
+    pub(super) is_scheduled: AtomicBool,
+    pub(super) points: Mutex<Vec<SavePoint>>,
+    pub(super) has_points: AtomicBool,
 }
 
 /// What a load found.
@@ -52,14 +64,11 @@ pub struct Loaded {
 }
 
 impl SaveState {
-    /// Notes what became of a save, at a time in Unix microseconds; `changes` were counted when it began.
-    pub(super) fn note<T>(&self, changes: Option<u64>, now_us: u64, result: &io::Result<T>) {
-        self.has_failed.store(result.is_err(), Ordering::Relaxed);
-        if let (Some(changes), Ok(_)) = (changes, result) {
-            self.changes_saved.store(changes, Ordering::Relaxed);
-            self.last_save_s.store(now_us / 1_000_000, Ordering::Relaxed);
-            self.saves.fetch_add(1, Ordering::Relaxed);
-        }
+    /// Notes that a save has succeeded, at a time in Unix microseconds; `changes` were counted at its cut.
+    pub(super) fn note_saved(&self, changes: u64, now_us: u64) {
+        self.has_failed.store(false, Ordering::Relaxed);
+        self.changes_saved.store(changes, Ordering::Relaxed);
+        self.last_save_s.store(now_us / 1_000_000, Ordering::Relaxed);
     }
 }
 
@@ -76,13 +85,18 @@ impl Engine {
     /// With the first error of the disk; the old file is then untouched.
     pub fn save(&self, lane: &Lane, disk: &dyn Disk, target: &Path) -> io::Result<()> {
         let temporary = temporary_beside(target);
+        self.saves.saves.fetch_add(1, Ordering::Relaxed);
         let hold = self.shards.all();
         let changes = self.stats.sum(|lane| &lane.dirty);
         let result = replace_file(disk, target, &temporary, |file| {
             self.write_snapshot(lane.now_us, false, &hold, file).map(drop)
         });
         drop(hold);
-        self.saves.note(Some(changes), lane.now_us, &result);
+        // As with Redis a failure of SAVE concerns who asked for it, and nobody else.
+        if result.is_ok() {
+            self.saves.note_saved(changes, lane.now_us);
+            self.look_for_refusal();
+        }
         result
     }
 
@@ -96,6 +110,7 @@ impl Engine {
         let options = WriteOptions {
             compress: self.config.rdb_compression.load(Ordering::Relaxed),
             checksum: self.config.rdb_checksum.load(Ordering::Relaxed),
+            version: self.config.rdb_version.load(Ordering::Relaxed) as u16,
         };
         let mut writer = SnapshotWriter::new(BufWriter::with_capacity(WRITE_BUFFER, file), options)?;
         writer.origin(Origin {

@@ -271,22 +271,29 @@ fn memory(facts: &Facts<'_>, fields: &mut Fields) {
 fn persistence(facts: &Facts<'_>, fields: &mut Fields) {
     let saves = &facts.engine.saves;
     let status = |has_failed: bool| if has_failed { "err" } else { "ok" };
-    fields.zeros(&[
-        "loading",
-        "async_loading",
-        "current_cow_peak",
-        "current_cow_size",
-        "current_cow_size_age",
-    ]);
+    let (saver, running) = (&facts.engine.saver, facts.engine.saving());
+    fields.zeros(&["loading", "async_loading"]);
+    // What Redis' child has copied on write is here what was handed to the saver before it changed.
+    let during = |amount: u64| if running.is_some() { amount } else { 0 };
+    fields.add("current_cow_peak", during(saver.most_waiting.load(Relaxed) as u64));
+    fields.add("current_cow_size", during(saver.waiting.load(Relaxed) as u64));
+    fields.add("current_cow_size_age", 0);
     fields.add("current_fork_perc", "0.00");
-    fields.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
+    fields.add("current_save_keys_processed", during(saver.keys_done.load(Relaxed)));
+    fields.add("current_save_keys_total", during(saver.keys_all.load(Relaxed)));
     fields.add("rdb_changes_since_last_save", facts.engine.changes_since_save());
-    fields.add("rdb_bgsave_in_progress", 0);
+    let snapshot = running.filter(|running| !running.aof_base);
+    fields.add("rdb_bgsave_in_progress", u8::from(snapshot.is_some()));
     fields.add("rdb_last_save_time", saves.last_save_s.load(Relaxed));
     fields.add("rdb_last_bgsave_status", status(saves.has_failed.load(Relaxed)));
-    fields.zeros(&["rdb_last_bgsave_time_sec", "rdb_current_bgsave_time_sec"]);
+    // None yet is -1 second.
+    fields.add("rdb_last_bgsave_time_sec", saves.last_seconds.load(Relaxed) as i64 - 1);
+    let now_us = facts.engine.clock.unix_us();
+    let seconds = |began_us: u64| (now_us.saturating_sub(began_us) / 1_000_000) as i64;
+    fields.add("rdb_current_bgsave_time_sec", snapshot.map_or(-1, |running| seconds(running.began_us)));
     fields.add("rdb_saves", saves.saves.load(Relaxed));
-    fields.zeros(&["rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
+    fields.add("rdb_last_cow_size", saves.last_waiting.load(Relaxed));
+    fields.zeros(&["rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
     fields.zeros(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
     fields.zeros(&["aof_last_rewrite_time_sec", "aof_current_rewrite_time_sec"]);
     fields.add("aof_last_bgrewrite_status", "ok");

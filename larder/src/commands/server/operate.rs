@@ -5,6 +5,7 @@ use crate::command::{Command, Cost, Run, Trait};
 use crate::engine::ServerCtx;
 use crate::fault::{Fault, Outcome};
 use crate::host::Shutdown;
+use crate::persist::background::{Begun, IN_PROGRESS};
 use crate::persist::disk::RealDisk;
 use larder_resp::ReplyWriter;
 use std::path::PathBuf;
@@ -40,6 +41,9 @@ pub(super) const SAVE: Command = Command {
 };
 
 fn save(ctx: &mut ServerCtx<'_, '_>, _args: Args<'_>, reply: &mut ReplyWriter<'_>) -> Outcome {
+    if ctx.engine.is_saving_snapshot() {
+        return Err(IN_PROGRESS);
+    }
     let target = snapshot_file(ctx)?;
     save_to(ctx, &target)?;
     reply.ok();
@@ -62,19 +66,25 @@ pub(super) fn save_to(ctx: &ServerCtx<'_, '_>, target: &std::path::Path) -> Outc
 pub(super) const BGSAVE: Command = Command {
     name: "BGSAVE",
     usage: "[SCHEDULE]",
-    summary: "Write a snapshot in the background; not there yet.",
+    summary: "Write a snapshot of all keys, as they are now, in the background.",
     arity: -1,
+    cost: Cost::Slow("O(N) where N is the total number of keys, in the background; O(1) until the reply"),
     traits: &[Trait::Admin, Trait::NoScript, Trait::NoAsyncLoading],
-    example: "BGSAVE -> (error) ERR saving in the background is not supported yet; use SAVE",
+    example: "BGSAVE -> (error) ERR there is no place to save to: this engine is not part of a server",
     run: Run::Server(bgsave),
     ..Command::SERVER
 };
 
-fn bgsave(_ctx: &mut ServerCtx<'_, '_>, mut args: Args<'_>, _reply: &mut ReplyWriter<'_>) -> Outcome {
-    if args.len() > 1 || !args.is_empty() && !args.flag("SCHEDULE") {
+fn bgsave(ctx: &mut ServerCtx<'_, '_>, mut args: Args<'_>, reply: &mut ReplyWriter<'_>) -> Outcome {
+    let may_wait = args.flag("SCHEDULE");
+    if !args.is_empty() {
         return Err(Fault::SYNTAX);
     }
-    Err(Fault::err("saving in the background is not supported yet; use SAVE"))
+    reply.simple(match ctx.engine.begin_background_save(may_wait, ctx.hold.is_some())? {
+        Begun::Now => "Background saving started",
+        Begun::Later => "Background saving scheduled",
+    });
+    Ok(())
 }
 
 pub(super) const LASTSAVE: Command = Command {

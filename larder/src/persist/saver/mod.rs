@@ -101,7 +101,9 @@ pub(crate) struct Saver {
     /// Large collections that are being saved, or about to be.
     parts: Mutex<Vec<Arc<Part>>>,
     /// Bytes in `handed` and with the keepers of `parts`.
-    waiting: Arc<AtomicUsize>,
+    pub(crate) waiting: Arc<AtomicUsize>,
+    /// The most there were of them since the cut, as far as the saver has seen.
+    pub(crate) most_waiting: AtomicUsize,
     /// Keys that the save under way, or the last one, has to write and has written.
     pub(crate) keys_all: AtomicU64,
     pub(crate) keys_done: AtomicU64,
@@ -165,7 +167,9 @@ impl Engine {
     fn run_save(&self, job: SaveJob) {
         let SaveJob { disk, target, aof_base, at_cut, done } = job;
         let temporary = temporary_beside(&target);
+        let began_us = self.clock.unix_us();
         let mut changes = None;
+        self.saves.saves.fetch_add(u64::from(!aof_base), Ordering::Relaxed);
         let saving = || {
             let mut saved = Saved { keys: 0 };
             replace_file(&*disk, &target, &temporary, |file| {
@@ -178,10 +182,24 @@ impl Engine {
         };
         let result = catch_unwind(AssertUnwindSafe(saving)).unwrap_or_else(|_panic| Err(panicked()));
         if !aof_base {
-            self.saves.note(changes, self.clock.unix_us(), &result);
+            self.note_background(began_us, changes, result.is_ok());
         }
         self.saver.end();
         done(result);
+    }
+
+    /// Notes what became of a snapshot.
+    fn note_background(&self, began_us: u64, changes: Option<u64>, is_saved: bool) {
+        let (saves, now_us) = (&self.saves, self.clock.unix_us());
+        saves.last_seconds.store(now_us.saturating_sub(began_us) / 1_000_000 + 1, Ordering::Relaxed);
+        saves.last_waiting.store(self.saver.most_waiting.load(Ordering::Relaxed) as u64, Ordering::Relaxed);
+        match changes {
+            Some(changes) if is_saved => saves.note_saved(changes, now_us),
+            // A save that was given up says nothing about the disk.
+            _ if self.saver.is_cancelled.load(Ordering::Relaxed) => {}
+            _ => saves.has_failed.store(true, Ordering::Relaxed),
+        }
+        self.look_for_refusal();
     }
 
     /// Takes the cut: everything that is there becomes old. Microseconds, however many keys there are.
@@ -213,6 +231,7 @@ impl Engine {
         let cut = Cut { logical, sizes, meter, changes, now_us };
         self.saver.keys_all.store(cut.keys(), Ordering::Relaxed);
         self.saver.keys_done.store(0, Ordering::Relaxed);
+        self.saver.most_waiting.store(0, Ordering::Relaxed);
         self.saver.handed.lock().is_wanted = true;
         self.pause.begin_saving();
         at_cut();
@@ -249,6 +268,7 @@ impl Engine {
         let options = WriteOptions {
             compress: self.config.rdb_compression.load(Ordering::Relaxed),
             checksum: self.config.rdb_checksum.load(Ordering::Relaxed),
+            version: self.config.rdb_version.load(Ordering::Relaxed) as u16,
         };
         let mut sink = SnapshotWriter::new(BufWriter::with_capacity(WRITE_BUFFER, file), options)?;
         sink.origin(Origin {

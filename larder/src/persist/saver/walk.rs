@@ -150,6 +150,7 @@ impl<'w, 'f> Walk<'w, 'f> {
     fn serve(&mut self) {
         let saver = &self.engine.saver;
         self.see_whether_to_go_on();
+        saver.most_waiting.fetch_max(saver.waiting.load(Ordering::Relaxed), Ordering::Relaxed);
         loop {
             let begun = saver.parts.lock().first().cloned();
             if let Some(part) = begun {

@@ -22,7 +22,8 @@ pub fn dump(
     write: impl FnOnce(ValueWriter<'_, Vec<u8>>) -> io::Result<()>,
 ) -> io::Result<Vec<u8>> {
     // The payload is its own buffer, and its checksum is taken in one go.
-    let mut out = Encoder::new(Vec::new(), WriteOptions { compress, checksum: false }, 0);
+    let mut out =
+        Encoder::new(Vec::new(), WriteOptions { compress, checksum: false, ..WriteOptions::default() }, 0);
     write(ValueWriter { out: &mut out, head: None })?;
     out.drain()?;
     let mut payload = out.into_output();

@@ -27,11 +27,13 @@ pub struct WriteOptions {
     pub compress: bool,
     /// Compute the checksum; otherwise it is written as 0 and no reader checks it.
     pub checksum: bool,
+    /// The version of the format: 10, which Redis 7.0 reads, or 11.
+    pub version: u16,
 }
 
 impl Default for WriteOptions {
     fn default() -> Self {
-        Self { compress: true, checksum: true }
+        Self { compress: true, checksum: true, version: VERSION_WRITTEN }
     }
 }
 
@@ -91,7 +93,7 @@ impl<W: Write> SnapshotWriter<W> {
     pub fn new(output: W, options: WriteOptions) -> io::Result<Self> {
         let mut out = Encoder::new(output, options, BUFFER_LEN);
         out.put(MAGIC)?;
-        out.put(format!("{VERSION_WRITTEN:04}").as_bytes())?;
+        out.put(format!("{:04}", options.version).as_bytes())?;
         Ok(Self { out })
     }
 
