@@ -4,6 +4,7 @@
 //! that the bar can be measured and that nothing is wrong in the results, but a machine shared with others judges no
 //! times, so a slice fails on wrong answers only.
 
+mod durability;
 mod engine;
 mod foundation;
 
@@ -16,7 +17,8 @@ use crate::setup;
 use crate::stages;
 
 /// The issues that have bars, by number.
-pub(crate) const ISSUES: &[(u32, &[Bar])] = &[(2, foundation::BARS), (3, engine::BARS)];
+pub(crate) const ISSUES: &[(u32, &[Bar])] =
+    &[(2, foundation::BARS), (3, engine::BARS), (4, durability::BARS)];
 
 /// One bar.
 pub(crate) struct Bar {

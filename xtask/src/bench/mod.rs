@@ -9,6 +9,7 @@
 mod cost;
 mod embedded;
 mod memory;
+mod saving;
 mod scaling;
 mod stalls;
 pub(crate) mod targets;
@@ -115,6 +116,23 @@ pub(crate) const BENCHES: &[Bench] = &[
         about: "One client loops a ZUNIONSTORE over a million members, two I/O threads, while GETs of another key at a \
                 fixed rate go on over eight connections; the control is the same without it.",
         run: stalls::long,
+    },
+    Bench {
+        name: "snapshot",
+        about: "A snapshot in the background while random SETs go on in batches of 8, at half the rate that they reach \
+                at most, and at the full rate; the control is the same without a snapshot. Memory is what server and \
+                child have, what they share counted once.",
+        run: saving::snapshot,
+    },
+    Bench {
+        name: "collections",
+        about: "Changes of a sorted set, a hash, a set and a list of a million elements each while a snapshot is written.",
+        run: saving::leaderboard,
+    },
+    Bench {
+        name: "restart",
+        about: "Loading a snapshot of 5 M keys with 64-byte values that redis-server has written, as the logs tell.",
+        run: saving::restart,
     },
     Bench {
         name: "embedded",
