@@ -1,5 +1,6 @@
 //! What the engine asks of the server.
 
+use crate::append_only;
 use crate::config::Settings;
 use crate::process;
 use crate::server::Server;
@@ -80,6 +81,9 @@ fn set(server: &Server, name: &str, value: &str) -> Result<(), String> {
                 "The operating system is not able to handle the specified number of clients, try with {possible}"
             ));
         }
+    }
+    if name == "appendonly" {
+        append_only::switch(server, value == "yes")?;
     }
     if !Settings::has_function(name) {
         server.log.warning(format_args!("WARNING {name} was set, but has no function yet"));

@@ -3,6 +3,7 @@
 //! The modules stand in the order in which a start meets them, and then in the order in which a request does.
 
 // The start.
+mod append_only;
 mod config;
 mod data;
 mod offline;

@@ -1,5 +1,6 @@
 //! What all threads of the server share.
 
+use crate::append_only::AppendOnly;
 use crate::config::{Live, Settings};
 use crate::data::Data;
 use crate::net::mailbox::{Mail, Mailbox};
@@ -20,6 +21,7 @@ pub(crate) struct Server {
     /// Parameters that are looked at while serving.
     pub(crate) live: Arc<Live>,
     pub(crate) data: Data,
+    pub(crate) append_only: AppendOnly,
     /// The configuration file; empty if there is none.
     pub(crate) config_file: PathBuf,
     pub(crate) workers: Workers,

@@ -111,6 +111,8 @@ pub(crate) fn wait(server: &Server, reasons: &Receiver<Control>) -> u8 {
             Control::Asked(how, answer) => {
                 server.log.warning(format_args!("User requested shutdown..."));
                 if stop(server, how) {
+                    // Who asked gets no answer but the end of the process, which a dropped sender would forestall.
+                    std::mem::forget(answer);
                     return 0;
                 }
                 // The loop that asked waits for this answer.
@@ -143,6 +145,13 @@ fn stop(server: &Server, how: Shutdown) -> bool {
         server.log.warning(format_args!("Error trying to save the DB, can't exit."));
         server.standstill.end();
         return false;
+    }
+    if let Err(error) = server.engine.flush_aof() {
+        server.log.warning(format_args!("Writing and syncing the append-only file: {error}"));
+        if !how.force {
+            server.standstill.end();
+            return false;
+        }
     }
     clean_up(server);
     server.log.warning(format_args!("Larder is now ready to exit, bye bye..."));

@@ -1,5 +1,6 @@
 //! The start of the server, in order: configuration, process, data, sockets, threads.
 
+use crate::append_only::AppendOnly;
 use crate::config::args::{self, Asked, Source};
 use crate::config::file::{Lines, Place, Problem};
 use crate::config::{self, Configuration, Settings};
@@ -153,10 +154,18 @@ fn serve(configuration: Configuration, source: &Source, log: &Arc<Log>) -> Resul
         data.lock().map_err(|error| format!("Locking the data: {error}"))?;
     }
     let engine = Engine::open(Options { threads, config, ..Options::default() });
-    load(&engine, &data, log)?;
+    let append_only = AppendOnly::new(&settings);
+    let is_append_only = settings.is_on("appendonly");
+    // What was appended is the newer of the two.
+    if !is_append_only || !append_only.load(&engine, log)? {
+        load(&engine, &data, log)?;
+    }
     let listeners = listen(&settings, log)?;
     let system = |error: io::Error| format!("The system does not give what the server needs: {error}");
     let _background = Runtime::start(&engine).map_err(system)?;
+    if is_append_only {
+        append_only.open(&engine)?;
+    }
 
     let (control, reasons) = channel();
     let polls: Vec<Poll> = (0..threads).map(|_| Poll::new()).collect::<io::Result<_>>().map_err(system)?;
@@ -169,6 +178,7 @@ fn serve(configuration: Configuration, source: &Source, log: &Arc<Log>) -> Resul
         live: Arc::clone(settings.live()),
         settings,
         data,
+        append_only,
         config_file: match source {
             Source::File(path) => std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path)),
             Source::Defaults | Source::Stdin => PathBuf::new(),

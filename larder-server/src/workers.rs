@@ -67,6 +67,7 @@ fn work_off(engine: &Engine, queue: &Mutex<Receiver<Work>>) {
         let next = queue.lock().recv();
         let Ok(Work { job, session, id, to }) = next else { return };
         let reply = engine.run_job(&mut lane, &session, &job);
-        to.post(Mail::Worked(id, session, reply));
+        let wait = engine.wait_of(&mut lane);
+        to.post(Mail::Worked(id, session, reply, wait));
     }
 }

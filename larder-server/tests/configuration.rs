@@ -43,7 +43,7 @@ fn every_mistake_is_named_at_once_with_its_place() {
     let file = directory.path().join("bad.conf");
     let included = directory.path().join("part.conf");
     let text = format!(
-        "# a comment\nport 99999\nrequierpas hunter2\n\nbind \"127.0.0.1\nappendonly yes\nuser alice on >hunter2\n\
+        "# a comment\nport 99999\nrequierpas hunter2\n\nbind \"127.0.0.1\ncluster-enabled yes\nuser alice on >hunter2\n\
          rename-command FLUSHALL \"\"\naclfile users.acl\nreplicaof 10.0.0.1 6379\nloadmodule x.so\nmaxmemroy 1gb\n\
          maxmemory-policy lru\ninclude {}\n",
         included.display()
@@ -183,7 +183,7 @@ fn config_set_checks_before_it_changes_anything() {
         assert_eq!(client.cmd(&["CONFIG", "SET", name, value]), Frame::Simple(b"OK".to_vec()), "{name}");
         assert_eq!(parameter(&mut client, name), shown);
     }
-    assert!(error(client.cmd(&["CONFIG", "SET", "appendonly", "yes"])).contains("append-only file"));
+    assert!(error(client.cmd(&["CONFIG", "SET", "cluster-enabled", "yes"])).contains("Cluster mode"));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 use crate::command::{Command, Memory, Trait};
 use crate::engine::Engine;
 use crate::fault::{Fault, Outcome};
+use crate::pause::changes_something;
 use crate::registry::{self, Registered};
 use crate::session::{Multi, Session};
 use larder_resp::{Proto, Request};
@@ -81,8 +82,8 @@ impl Engine {
         if !has_room && may_need_memory(session, command) {
             return Err(Fault::OUT_OF_MEMORY);
         }
-        if (command.is_write() || command.name == "PING") && self.refuses_writes() {
-            return Err(Fault::CANNOT_PERSIST);
+        if self.pause.is_begun() && (command.name == "PING" || changes_something(session, registered)) {
+            self.refuse_what_cannot_persist()?;
         }
         if session.proto == Proto::Resp2
             && session.client.is_subscriber()

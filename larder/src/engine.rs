@@ -10,6 +10,7 @@ use crate::host::Host;
 use crate::keyspace::{Ledger, Shard, Sweep, WatchFlag, WriteCtx};
 use crate::lane::Lane;
 use crate::pause::Pause;
+use crate::persist::aof::Aof;
 use crate::persist::saver::Saver;
 use crate::persist::store::SaveState;
 use crate::pubsub::PubSub;
@@ -65,6 +66,7 @@ pub struct Engine {
     pub(crate) tables: AtomicI64,
     pub(crate) feed: Feed,
     pub(crate) log: Arc<Log>,
+    pub(crate) aof: Arc<Aof>,
     /// All connections.
     pub clients: Clients,
     /// Who listens to what.
@@ -147,6 +149,7 @@ impl Engine {
             tables: AtomicI64::new(0),
             feed: Feed::default(),
             log: Arc::default(),
+            aof: Arc::default(),
             clients: Clients::default(),
             pubsub: PubSub::default(),
             stats: Stats::new(options.seed, options.clock.elapsed_us()),
@@ -176,7 +179,7 @@ impl Engine {
 
     /// A lane for a thread that runs commands. With `hands_off`, long commands are returned as [`Step::Long`].
     pub fn lane(&self, hands_off: bool) -> Lane {
-        Lane::new(Arc::clone(&self.clock), self.stats.lane(), hands_off)
+        Lane::new(Arc::clone(&self.clock), self.stats.lane(), Arc::clone(&self.log), hands_off)
     }
 
     /// A new connection. `waker` is called when there is mail, when it is to close, or when a parked request may run.
@@ -230,6 +233,7 @@ impl Engine {
             None => return,
             Some(Parking::Pins(ticket)) => self.unpinned.cancel(ticket),
             Some(Parking::Pause(ticket)) => self.pause.cancel(ticket),
+            Some(Parking::Sync(ticket)) => self.forget_sync(ticket),
         }
         session.client.is_blocked.store(false, Ordering::Relaxed);
     }
@@ -329,7 +333,10 @@ impl Engine {
     #[inline]
     pub(crate) fn agree_on_time(&self, lane: &mut Lane, hold: &mut Hold<'_, Shard>) {
         let mut latest_ms = lane.now_ms();
-        hold.for_each(|shard| latest_ms = latest_ms.max(shard.now_ms));
+        hold.for_each(|shard| {
+            latest_ms = latest_ms.max(shard.now_ms);
+            lane.seen = lane.seen.max(shard.last_write);
+        });
         if latest_ms > lane.now_ms() {
             lane.set_now_us(latest_ms * 1000);
         }

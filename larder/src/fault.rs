@@ -35,8 +35,18 @@ impl Fault {
     /// The error in an error reply, without its leading minus. A code that is not in this vocabulary becomes part of
     /// the text of a plain error.
     pub(crate) fn from_message(message: &[u8]) -> Fault {
-        const CODES: &[&str] =
-            &["ERR", "WRONGTYPE", "OOM", "EXECABORT", "NOAUTH", "WRONGPASS", "NOPROTO", "LOADING", "BUSYKEY"];
+        const CODES: &[&str] = &[
+            "ERR",
+            "WRONGTYPE",
+            "OOM",
+            "EXECABORT",
+            "NOAUTH",
+            "WRONGPASS",
+            "NOPROTO",
+            "LOADING",
+            "BUSYKEY",
+            "MISCONF",
+        ];
         let message = String::from_utf8_lossy(message);
         let known = message.split_once(' ').and_then(|(code, text)| {
             let code = CODES.iter().copied().find(|known| *known == code)?;

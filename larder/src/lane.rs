@@ -4,6 +4,7 @@
 //! without any lock prefix; whoever wants a total adds the lanes up.
 
 use crate::effects::Effects;
+use crate::effects::log::Log;
 use crate::keyspace::eviction::Pool;
 use crate::stats::LaneStats;
 use crate::time::Clock;
@@ -22,6 +23,11 @@ pub struct Lane {
     pub(crate) mark_us: u64,
     /// When [`Lane::begin_call`] last asked the system for the time, on the clock for laps.
     asked_us: u64,
+    log: Arc<Log>,
+    /// The position in the log of the last write to anything that was touched since [`crate::Engine::wait_of`].
+    pub(crate) seen: u64,
+    /// How often the promise of durability had been given up when this turn began.
+    pub(crate) epoch: u64,
     /// Whether long commands may be handed to a worker: the caller knows what to do with
     /// [`crate::engine::Step::Long`].
     pub(crate) hands_off: bool,
@@ -30,7 +36,7 @@ pub struct Lane {
 }
 
 impl Lane {
-    pub(crate) fn new(clock: Arc<dyn Clock>, stats: Arc<LaneStats>, hands_off: bool) -> Lane {
+    pub(crate) fn new(clock: Arc<dyn Clock>, stats: Arc<LaneStats>, log: Arc<Log>, hands_off: bool) -> Lane {
         let mark_us = clock.lap_us();
         let effects = Effects::default();
         let mut lane = Lane {
@@ -42,6 +48,9 @@ impl Lane {
             access_clock: 0,
             asked_us: mark_us,
             mark_us,
+            epoch: log.durable.epoch(),
+            log,
+            seen: 0,
             hands_off,
             pool: Pool::default(),
         };
@@ -54,6 +63,13 @@ impl Lane {
     pub fn begin_turn(&mut self) {
         self.set_now_us(self.clock.unix_us());
         self.mark_us = self.clock.lap_us();
+        self.epoch = self.log.durable.epoch();
+    }
+
+    /// Lets time stand at its beginning, when nothing has expired yet. Uses are counted as of now.
+    pub(crate) fn stand_still(&mut self) {
+        (self.now_us, self.now_ms) = (0, 0);
+        self.access_clock = (self.clock.unix_us() / 1_000_000) as u32;
     }
 
     /// Sets the time of this turn.
@@ -69,6 +85,7 @@ impl Lane {
     #[inline]
     pub(crate) fn begin_call(&mut self) {
         const GRAIN_US: u64 = 1000;
+        self.epoch = self.log.durable.epoch();
         let lap_us = self.clock.lap_us();
         if lap_us.wrapping_sub(self.asked_us) >= GRAIN_US {
             self.asked_us = lap_us;

@@ -140,7 +140,8 @@ impl Engine {
     }
 }
 
-fn changes_something(session: &Session, registered: &Registered) -> bool {
+/// Whether a command writes, or ends a transaction that does.
+pub(crate) fn changes_something(session: &Session, registered: &Registered) -> bool {
     let command = registered.command;
     let queued_write = || {
         session.multi.as_ref().is_some_and(|multi| {

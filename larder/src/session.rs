@@ -25,6 +25,8 @@ pub struct Session {
     pub(crate) replies: Replies,
     /// Where this session waits, if it does.
     pub(crate) parked: Option<Parking>,
+    /// What a WAITAOF under way waits for.
+    pub(crate) sync_wait: Option<SyncWait>,
 }
 
 /// What the waker of a session is registered with. Being woken uses a registration up: whoever has to wait again
@@ -35,6 +37,17 @@ pub(crate) enum Parking {
     Pins(Ticket),
     /// CLIENT PAUSE.
     Pause(Ticket),
+    /// A sync of the append-only file.
+    Sync(Ticket),
+}
+
+/// What WAITAOF waits for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SyncWait {
+    /// The position in the log that must be synced.
+    pub(crate) position: u64,
+    /// When it gives up, on the clock that does not jump.
+    pub(crate) until_us: u64,
 }
 
 /// A transaction being queued.
@@ -70,6 +83,7 @@ impl Session {
             patterns: BTreeSet::new(),
             replies: Replies::On,
             parked: None,
+            sync_wait: None,
         }
     }
 

@@ -8,7 +8,7 @@ use oracle::{Answers, Ours, Real, elements, pairs, text};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What only this server has; docs/differences.md says why.
-const OURS_ONLY: &[&str] = &["client|no-touch", "client|setinfo", "delifeq"];
+const OURS_ONLY: &[&str] = &["client|no-touch", "client|setinfo", "delifeq", "waitaof"];
 
 /// The facts of a command that do not depend on wording or order.
 #[derive(Debug, PartialEq)]

@@ -51,7 +51,13 @@ fn no_field_of_a_real_server_is_missing() {
 fn nothing_is_negative_but_what_there_was_not_yet() {
     let all = fields(&info(&mut Ours::fresh(), &["everything"]));
     let negative: Vec<_> = all.iter().filter(|(_, value)| value.starts_with('-')).collect();
-    let none_yet = ["rdb_current_bgsave_time_sec", "rdb_last_bgsave_time_sec", "second_repl_offset"];
+    let none_yet = [
+        "aof_current_rewrite_time_sec",
+        "aof_last_rewrite_time_sec",
+        "rdb_current_bgsave_time_sec",
+        "rdb_last_bgsave_time_sec",
+        "second_repl_offset",
+    ];
     assert_eq!(
         negative,
         none_yet.map(|name| (name.to_owned(), "-1".to_owned())).each_ref().map(|(a, b)| (a, b))

@@ -29,6 +29,25 @@ pub(super) fn file_name(_present: &str, words: &[&str]) -> Result<String, String
     }
 }
 
+/// `appendfilename`: the name of a file, without a directory.
+pub(super) fn append_file_name(_present: &str, words: &[&str]) -> Result<String, String> {
+    append_name("appendfilename can't be a path, just a filename", "appendfilename can't be empty", words)
+}
+
+/// `appenddirname`: the name of a directory, without another one.
+pub(super) fn append_dir_name(_present: &str, words: &[&str]) -> Result<String, String> {
+    append_name("appenddirname can't be a path, just a dirname", "appenddirname can't be empty", words)
+}
+
+fn append_name(is_path: &str, is_empty: &str, words: &[&str]) -> Result<String, String> {
+    match words {
+        [] | [""] => Err(is_empty.into()),
+        [name] if name.contains('/') || matches!(*name, "." | "..") => Err(is_path.into()),
+        [name] => Ok((*name).to_owned()),
+        _ => Err("wrong number of arguments".into()),
+    }
+}
+
 /// `save`: pairs of seconds and changes, added to those present; no word for none at all.
 pub(super) fn save_points(present: &str, words: &[&str]) -> Result<String, String> {
     if words.is_empty() {

@@ -372,7 +372,7 @@ mod tests {
 
     #[test]
     fn all_mistakes_are_reported_at_once() {
-        let text = "port 99999\nmaxmemroy 2gb\nappendonly yes\nbind \"x\nport\n# port x\nmaxclients 5\n";
+        let text = "port 99999\nmaxmemroy 2gb\ncluster-enabled yes\nbind \"x\nport\n# port x\nmaxclients 5\n";
         let problems = load_text(text).err().unwrap_or_default();
         let places: Vec<String> = problems.iter().map(|problem| problem.place.to_string()).collect();
         for line in [1, 2, 3, 4, 5] {
@@ -401,8 +401,8 @@ mod tests {
         let settings = Settings::new();
         assert!(settings.check("maxclients", "0").is_err());
         assert_eq!(settings.check("port", "1"), Err("can't set immutable config".into()));
-        assert!(settings.check("appendonly", "yes").is_err());
-        assert_eq!(settings.check("appendonly", "no").as_deref(), Ok("no"));
+        assert!(settings.check("cluster-enabled", "yes").is_err());
+        assert_eq!(settings.check("cluster-enabled", "no").as_deref(), Ok("no"));
         let value = settings.check("client-output-buffer-limit", "pubsub 1mb 0 0").unwrap_or_default();
         settings.store("client-output-buffer-limit", value);
         let limit = settings.live().output_limit(ClientKind::PubSub);

@@ -265,6 +265,28 @@ pub(crate) const PARAMS: &[Param] = &[
         ..ROW
     },
     Param {
+        name: "appendonly",
+        kind: FLAG,
+        default: "no",
+        is_mutable: true,
+        doc: "Whether every write is appended to a file, from which the data is made again at the next start.",
+        ..ROW
+    },
+    Param {
+        name: "appenddirname",
+        kind: Kind::Words { merge: lists::append_dir_name, accumulates: false },
+        default: "appendonlydir",
+        doc: "The directory of the append-only file, in dir.",
+        ..ROW
+    },
+    Param {
+        name: "appendfilename",
+        kind: Kind::Words { merge: lists::append_file_name, accumulates: false },
+        default: "appendonly.aof",
+        doc: "What the names of the files in it begin with.",
+        ..ROW
+    },
+    Param {
         name: "shutdown-on-sigterm",
         kind: Kind::Words { merge: lists::shutdown_flags, accumulates: false },
         default: "default",
@@ -287,12 +309,6 @@ pub(crate) const PARAMS: &[Param] = &[
         doc: "Whether DEBUG may be used, by everybody or by clients of this machine.",
         ..ROW
     },
-    refused(
-        "appendonly",
-        FLAG,
-        "no",
-        "The append-only file is not there yet, so a crash would lose what it promises.",
-    ),
     refused(
         "aclfile",
         TEXT,

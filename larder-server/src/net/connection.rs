@@ -13,10 +13,11 @@ use super::window::{Window, Windows};
 use crate::config::OutputLimit;
 use crate::server::Server;
 use crate::workers::Work;
-use larder::Session;
 use larder::client::Client;
 use larder::engine::Step;
 use larder::lane::Lane;
+use larder::persist::aof::{Told, Wait};
+use larder::{Engine, Session};
 use larder_resp::{Decoded, Decoder, Limits, ReplyWriter, Request};
 use mio::{Registry, Token};
 use std::io;
@@ -62,6 +63,8 @@ pub(crate) struct Connection {
     is_closing: bool,
     /// Whether it is registered for writability.
     wants_write: bool,
+    /// Whether it is in its loop's list of those whose output waits for the log.
+    pub(crate) is_held: bool,
     /// Whether it is in its loop's list of those with something to do.
     pub(crate) is_ready: bool,
     /// When it last received something, or was made; Unix milliseconds.
@@ -126,6 +129,7 @@ impl Connection {
             ahead: 0,
             is_closing: false,
             wants_write: false,
+            is_held: false,
             is_ready: false,
             active_ms: now_ms,
             over_soft_limit_ms: None,
@@ -157,11 +161,20 @@ impl Connection {
         }
     }
 
-    /// Takes the session back from a worker, with the reply to its long command.
-    pub(crate) fn worked(&mut self, session: Session, reply: Vec<u8>) {
+    /// Takes the session back from a worker, with the reply to its long command and what that has to wait for.
+    pub(crate) fn worked(&mut self, session: Session, reply: Vec<u8>, wait: Option<Wait>) {
         self.session = Some(session);
         self.outbox.append(reply);
+        self.hold(wait);
         self.has_requests = true;
+    }
+
+    /// Keeps back all that is not sent yet until what it tells of is durable, if it is not.
+    #[inline]
+    pub(crate) fn hold(&mut self, wait: Option<Wait>) {
+        if let Some(wait) = wait {
+            self.outbox.hold(wait);
+        }
     }
 
     /// First stage: reads once, if there is something to read and room for it. Returns how many bytes came.
@@ -362,8 +375,13 @@ impl Connection {
         false
     }
 
-    /// Third stage: adds what was pushed to the connection, sends what it has, and says how it goes on. `sent` counts
-    /// the bytes.
+    /// Whether it need not wait for the log any more with all that it keeps back.
+    pub(crate) fn is_released(&self, engine: &Engine) -> bool {
+        self.outbox.first_wait().is_none_or(|wait| engine.may_tell(wait) != Told::Later)
+    }
+
+    /// Third stage: adds what was pushed to the connection, sends what it may, and says how it goes on. `sent` counts
+    /// the bytes; `is_held` says whether some must wait for the log.
     pub(crate) fn finish(
         &mut self,
         server: &Server,
@@ -371,11 +389,19 @@ impl Connection {
         pool: &mut Pool,
         now_ms: u64,
         sent: &mut usize,
+        is_held: &mut bool,
     ) -> Fate {
         if self.client.has_mail() {
             self.take_mail(pool);
+            // Whoever has sent it may have seen anything.
+            self.hold(server.engine.wait_of_all());
         }
-        if self.outbox.unsent() > 0 || self.transport.wants_write() {
+        match self.outbox.release(|wait| server.engine.may_tell(wait)) {
+            Told::Now => {}
+            Told::Later => *is_held = true,
+            Told::Never => return Fate::Close,
+        }
+        if self.outbox.blocked() > 0 || self.transport.wants_write() {
             match self.outbox.flush(&mut self.transport, pool) {
                 Ok(count) => *sent += count,
                 Err(_broken) => return Fate::Close,
@@ -384,11 +410,12 @@ impl Connection {
         if self.client.is_killed() || self.is_over_limit(server, now_ms) {
             return Fate::Close;
         }
-        let is_unsent = self.outbox.unsent() > 0 || self.transport.wants_write();
-        if self.wants_write != is_unsent {
-            self.wants_write = is_unsent;
+        let is_blocked = self.outbox.blocked() > 0 || self.transport.wants_write();
+        let is_unsent = self.outbox.unsent() > 0 || is_blocked;
+        if self.wants_write != is_blocked {
+            self.wants_write = is_blocked;
             let token = Token(self.id.slot as usize);
-            if self.transport.source().reregister(registry, token, interest(is_unsent)).is_err() {
+            if self.transport.source().reregister(registry, token, interest(is_blocked)).is_err() {
                 return Fate::Close;
             }
         }

@@ -15,7 +15,7 @@
 use super::buffers::Pool;
 use super::connection::{Connection, Fate};
 use super::listener::{Accepted, Arrival, Listener};
-use super::mailbox::{ConnectionId, ConnectionWaker, Mail, Mailbox, WAKER_TOKEN};
+use super::mailbox::{ConnectionId, ConnectionWaker, LogWaker, Mail, Mailbox, WAKER_TOKEN};
 use super::transport;
 use super::window::Windows;
 use crate::server::Server;
@@ -48,6 +48,9 @@ pub(crate) struct EventLoop {
     listeners: Vec<Listening>,
     /// Connections with something to do in the next turn.
     ready: Vec<u32>,
+    /// Connections whose output waits for the log.
+    held: Vec<u32>,
+    log_waker: Arc<LogWaker>,
     mail: Vec<Mail>,
     next_look_ms: u64,
 }
@@ -79,6 +82,7 @@ impl EventLoop {
         listeners: Vec<Listener>,
     ) -> io::Result<EventLoop> {
         let mailbox = Arc::clone(&server.mailboxes[index]);
+        let log_waker = LogWaker::new(Arc::clone(&mailbox));
         let lane = server.engine.lane(true);
         let mut listening = Vec::new();
         for (nth, mut listener) in listeners.into_iter().enumerate() {
@@ -97,6 +101,8 @@ impl EventLoop {
             windows: Windows::default(),
             listeners: listening,
             ready: Vec::new(),
+            held: Vec::new(),
+            log_waker,
             mail: Vec::new(),
             next_look_ms: 0,
         })
@@ -113,13 +119,17 @@ impl EventLoop {
             }
             self.note(&events);
             self.read_mail();
+            self.release_held();
             std::mem::swap(&mut self.ready, &mut working);
             self.read(&working);
             self.execute(&working);
             self.read_mail();
             // Whoever was woken by these commands is in `ready` now, and is served in this turn as well.
             working.append(&mut self.ready);
+            // What they have written gets to the log's file before anybody is told.
+            self.server.engine.feed_log();
             self.finish(&mut working);
+            self.release_held();
             self.accept();
             self.look_after();
         }
@@ -174,10 +184,10 @@ impl EventLoop {
                         schedule(&mut self.ready, connection);
                     }
                 }
-                Mail::Worked(id, session, reply) => {
+                Mail::Worked(id, session, reply, wait) => {
                     // If the connection is gone, the session ends here.
                     if let Some(connection) = self.places.find(id) {
-                        connection.worked(session, reply);
+                        connection.worked(session, reply, wait);
                         schedule(&mut self.ready, connection);
                     }
                 }
@@ -216,6 +226,7 @@ impl EventLoop {
                 if let Some(connection) = &mut self.places[*slot as usize].connection {
                     let (lane, pool) = (&mut self.lane, &mut self.pool);
                     nth = connection.run(&self.server, lane, pool, &mut self.windows, nth);
+                    connection.hold(self.server.engine.wait_of(lane));
                 }
             }
             rest = &rest[group..];
@@ -245,9 +256,12 @@ impl EventLoop {
         for slot in working.drain(..) {
             let Some(connection) = &mut self.places[slot as usize].connection else { continue };
             connection.is_ready = false;
-            let mut sent = 0;
-            let fate =
-                connection.finish(&self.server, self.poll.registry(), &mut self.pool, now_ms, &mut sent);
+            let (mut sent, mut is_held) = (0, false);
+            let (registry, pool) = (self.poll.registry(), &mut self.pool);
+            let fate = connection.finish(&self.server, registry, pool, now_ms, &mut sent, &mut is_held);
+            if is_held && !std::mem::replace(&mut connection.is_held, true) {
+                self.held.push(slot);
+            }
             if sent > 0 {
                 self.lane.stats().output_bytes.add(sent as u64);
                 self.lane.stats().writes.add(1);
@@ -258,6 +272,25 @@ impl EventLoop {
                 Fate::Close => close(&self.server, self.index, &mut self.places, &mut self.free, slot),
             }
         }
+    }
+
+    /// Gives those their turn whose output has waited long enough for the log. Whoever still has to wait is woken when the
+    /// log has come further; that is arranged before they are looked at.
+    fn release_held(&mut self) {
+        if self.held.is_empty() {
+            return;
+        }
+        self.log_waker.register(&self.server.engine);
+        let (places, ready, engine) = (&mut self.places, &mut self.ready, &self.server.engine);
+        self.held.retain(|slot| {
+            let Some(connection) = &mut places[*slot as usize].connection else { return false };
+            if !connection.is_released(engine) {
+                return true;
+            }
+            connection.is_held = false;
+            schedule(ready, connection);
+            false
+        });
     }
 
     /// Accepts connections and gives each to the loop with the fewest.

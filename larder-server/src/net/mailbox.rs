@@ -7,6 +7,7 @@
 
 use super::listener::Accepted;
 use larder::Session;
+use larder::persist::aof::Wait;
 use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
@@ -29,8 +30,8 @@ pub(crate) enum Mail {
     Adopt(Accepted),
     /// Something has happened that a connection should look at.
     Wake(ConnectionId),
-    /// A long command is done: the session comes back with the reply.
-    Worked(ConnectionId, Session, Vec<u8>),
+    /// A long command is done: the session comes back with the reply, and what that has to wait for.
+    Worked(ConnectionId, Session, Vec<u8>, Option<Wait>),
     /// Look at the flags of the server: a stop, a freeze.
     Look,
 }
@@ -127,5 +128,33 @@ impl Wake for ConnectionWaker {
         if !self.is_posted.swap(true, Ordering::SeqCst) {
             self.mailbox.post(Mail::Wake(self.id));
         }
+    }
+}
+
+/// Wakes a loop with output that waits for the log, once each time it is asked to.
+pub(crate) struct LogWaker {
+    mailbox: Arc<Mailbox>,
+    is_registered: AtomicBool,
+}
+
+impl LogWaker {
+    /// A waker for the loop with this mailbox.
+    pub(crate) fn new(mailbox: Arc<Mailbox>) -> Arc<LogWaker> {
+        Arc::new(LogWaker { mailbox, is_registered: AtomicBool::new(false) })
+    }
+
+    /// Has the loop woken when the log has come further, unless it will be already.
+    pub(crate) fn register(self: &Arc<Self>, engine: &larder::Engine) {
+        if !self.is_registered.swap(true, Ordering::SeqCst) {
+            // Whoever is woken registers anew, so there is nothing to take back.
+            let _ticket = engine.await_sync(Waker::from(Arc::clone(self)));
+        }
+    }
+}
+
+impl Wake for LogWaker {
+    fn wake(self: Arc<Self>) {
+        self.is_registered.store(false, Ordering::SeqCst);
+        self.mailbox.post(Mail::Look);
     }
 }

@@ -6,6 +6,8 @@
 
 use super::buffers::Pool;
 use super::transport::Transport;
+use larder::persist::aof::{Told, Wait};
+use std::collections::VecDeque;
 use std::io;
 
 /// Unsent bytes from which on a connection executes nothing more until it has sent them.
@@ -17,6 +19,10 @@ pub(crate) struct Outbox {
     bytes: Vec<u8>,
     /// Bytes at the front that were sent already.
     sent: usize,
+    /// What replies wait for before they may be sent, and where in `bytes` those end that wait for it; oldest first.
+    waits: VecDeque<(Wait, usize)>,
+    /// As long as there are some: where in `bytes` the first one begins that must wait.
+    free: usize,
 }
 
 impl Outbox {
@@ -38,6 +44,46 @@ impl Outbox {
         }
     }
 
+    /// Keeps back what was appended so far and not sent, until `wait` is over.
+    pub(crate) fn hold(&mut self, wait: Wait) {
+        if self.waits.is_empty() {
+            self.free = self.sent;
+        }
+        if self.unsent() > 0 {
+            self.waits.push_back((wait, self.bytes.len()));
+        }
+    }
+
+    /// Lets go what need not wait any more, as `may_tell` says of each. Says whether something is still kept back, or
+    /// must never be sent.
+    pub(crate) fn release(&mut self, may_tell: impl Fn(Wait) -> Told) -> Told {
+        while let Some((wait, end)) = self.waits.front() {
+            match may_tell(*wait) {
+                Told::Now => self.free = *end,
+                other => return other,
+            }
+            self.waits.pop_front();
+        }
+        Told::Now
+    }
+
+    /// What the first bytes that are kept back wait for.
+    pub(crate) fn first_wait(&self) -> Option<Wait> {
+        self.waits.front().map(|(wait, _)| *wait)
+    }
+
+    /// Up to where bytes may be sent.
+    #[inline]
+    fn sendable(&self) -> usize {
+        if self.waits.is_empty() { self.bytes.len() } else { self.free }
+    }
+
+    /// How many bytes wait for the socket only.
+    #[inline]
+    pub(crate) fn blocked(&self) -> usize {
+        self.sendable() - self.sent
+    }
+
     /// How many bytes wait.
     #[inline]
     pub(crate) fn unsent(&self) -> usize {
@@ -56,8 +102,9 @@ impl Outbox {
     /// The connection's.
     pub(crate) fn flush(&mut self, transport: &mut Transport, pool: &mut Pool) -> io::Result<usize> {
         let before = self.sent;
-        while self.sent < self.bytes.len() {
-            match transport.write(&self.bytes[self.sent..])? {
+        let end = self.sendable();
+        while self.sent < end {
+            match transport.write(&self.bytes[self.sent..end])? {
                 0 => break,
                 count => self.sent += count,
             }
@@ -74,6 +121,8 @@ impl Outbox {
         } else if self.sent > self.bytes.len() / 2 {
             // Each byte is moved at most as often as it was halved: about once.
             self.bytes.drain(..self.sent);
+            self.waits.iter_mut().for_each(|(_, end)| *end -= self.sent);
+            self.free = self.free.saturating_sub(self.sent);
             self.sent = 0;
         }
         Ok(count)

@@ -2,9 +2,10 @@
 
 pub mod params;
 
+use crate::persist::aof::Fsync;
 use crate::types::{hash, set, zset};
 use parking_lot::RwLock;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 pub use crate::client::ClientMemory;
 pub use crate::keyspace::eviction::EvictionConfig;
@@ -45,6 +46,20 @@ pub struct Config {
     pub stop_writes_on_bgsave_error: AtomicBool,
     /// `rdb-version`
     pub rdb_version: AtomicU64,
+    /// `appendfsync`, as the number of an [`Fsync`].
+    append_fsync: AtomicU8,
+    /// `no-appendfsync-on-rewrite`
+    pub no_fsync_on_rewrite: AtomicBool,
+    /// `auto-aof-rewrite-percentage`
+    pub aof_rewrite_percentage: AtomicU64,
+    /// `auto-aof-rewrite-min-size`
+    pub aof_rewrite_min_size: AtomicU64,
+    /// `aof-use-rdb-preamble`
+    pub aof_rdb_preamble: AtomicBool,
+    /// `aof-load-truncated`
+    pub aof_load_truncated: AtomicBool,
+    /// `aof-timestamp-enabled`
+    pub aof_timestamps: AtomicBool,
     /// `maxmemory-clients`
     pub client_memory: ClientMemory,
     /// `active-expire-effort`, from 1 to 10.
@@ -83,6 +98,13 @@ impl Default for Config {
             stop_writes_on_bgsave_error: AtomicBool::new(true),
             rdb_version: AtomicU64::new(u64::from(crate::persist::snapshot::VERSION_WRITTEN)),
             rdb_checksum: AtomicBool::new(true),
+            append_fsync: AtomicU8::new(Fsync::EverySecond as u8),
+            no_fsync_on_rewrite: AtomicBool::new(false),
+            aof_rewrite_percentage: AtomicU64::new(100),
+            aof_rewrite_min_size: AtomicU64::new(64 * 1024 * 1024),
+            aof_rdb_preamble: AtomicBool::new(true),
+            aof_load_truncated: AtomicBool::new(true),
+            aof_timestamps: AtomicBool::new(false),
             client_memory: ClientMemory::default(),
             active_expire_effort: AtomicU64::new(1),
             lazy_eviction: AtomicBool::new(true),
@@ -115,6 +137,17 @@ impl Config {
             entries: self.zset_max_listpack_entries.load(Ordering::Relaxed),
             value: self.zset_max_listpack_value.load(Ordering::Relaxed),
         }
+    }
+
+    /// `appendfsync`
+    #[inline]
+    pub fn fsync(&self) -> Fsync {
+        Fsync::numbered(self.append_fsync.load(Ordering::Relaxed))
+    }
+
+    /// Sets `appendfsync`.
+    pub fn set_fsync(&self, fsync: Fsync) {
+        self.append_fsync.store(fsync as u8, Ordering::Relaxed);
     }
 
     /// How much a node of a list holds; see `list-max-listpack-size`.

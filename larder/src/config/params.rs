@@ -7,6 +7,7 @@
 
 use super::Config;
 use crate::keyspace::eviction::Policy;
+use crate::persist::aof::Fsync;
 use crate::stats::system;
 use larder_structures::decimal;
 use std::sync::atomic::Ordering::Relaxed;
@@ -367,6 +368,50 @@ pub const PARAMS: &[Param<Config>] = &[
         "Microseconds from which on a command is kept in the slow log; -1 for never."
     ),
     number!("slowlog-max-len", None, slowlog_max_len: usize, POSITIVE, "How many commands the slow log keeps."),
+    Param {
+        name: "appendfsync",
+        alias: None,
+        kind: Kind::Word(Fsync::NAMES),
+        is_mutable: true,
+        doc: "When the append-only file is synced: always (nobody is told of what a crash could take back), everysec, or no \
+              (when the system does).",
+        get: |config| config.fsync().name().into(),
+        set: |config, value| config.set_fsync(Fsync::named(value).unwrap_or(Fsync::EverySecond)),
+    },
+    flag!(
+        "no-appendfsync-on-rewrite",
+        no_fsync_on_rewrite,
+        "Whether the append-only file is not synced while it is rewritten: what was written since may be lost in a crash."
+    ),
+    number!(
+        "auto-aof-rewrite-percentage",
+        None,
+        aof_rewrite_percentage: u64,
+        Kind::Int { min: 0, max: i32::MAX as i64 },
+        "By how much the append-only file must have grown since it was last rewritten to be rewritten again; 0 for never."
+    ),
+    number!(
+        "auto-aof-rewrite-min-size",
+        None,
+        aof_rewrite_min_size: u64,
+        Kind::Memory { min: 0, max: i64::MAX as u64 },
+        "Bytes up to which the append-only file is not rewritten by itself."
+    ),
+    flag!(
+        "aof-use-rdb-preamble",
+        aof_rdb_preamble,
+        "Whether the base of an append-only file is a snapshot, which loads faster, or commands."
+    ),
+    flag!(
+        "aof-load-truncated",
+        aof_load_truncated,
+        "Whether an end that a crash has left incomplete is cut off when the append-only file is loaded, or the start stops."
+    ),
+    flag!(
+        "aof-timestamp-enabled",
+        aof_timestamps,
+        "Whether the append-only file says in annotations when its commands were written."
+    ),
     flag!("rdbcompression", rdb_compression, "Whether long strings in a snapshot are compressed."),
     flag!("rdbchecksum", rdb_checksum, "Whether a snapshot ends in a checksum, and whether it is verified."),
     number!(

@@ -7,14 +7,17 @@
 pub(crate) mod feed;
 mod garbage;
 pub(crate) mod log;
+mod record;
 
 pub use feed::{EventListener, Heard};
 pub use log::{LogReader, Record};
 
 pub(crate) use garbage::{Cause, Freer, Garbage, Waste};
+pub(crate) use record::put_command;
 
 use crate::keyspace::Watchers;
-use larder_resp::{OwnedRequest, Request};
+use larder_resp::Request;
+use record::Recorder;
 
 /// What happened to a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,12 +98,13 @@ pub(crate) struct Effects {
     pub(crate) expired: u64,
     /// Keys that were evicted.
     pub(crate) evicted: u64,
-    /// What the log is to hold instead of the command.
-    pub(crate) rewritten: Vec<OwnedRequest>,
+    /// What the log is to hold instead of the command, written down, and how many commands that is.
+    rewritten: Vec<u8>,
+    rewritten_steps: usize,
     /// Keys that were removed by expiry or eviction: the log holds a DEL for each.
     pub(crate) removed: Vec<(usize, Box<[u8]>)>,
-    /// What the log is to hold of the steps that are through: logical database and command of each.
-    pub(crate) record: Vec<(usize, OwnedRequest)>,
+    /// What the log is to hold of the steps that are through.
+    pub(crate) record: Recorder,
     pub(crate) is_logged: bool,
 }
 
@@ -144,25 +148,32 @@ impl Effects {
 
     pub(crate) fn log_instead(&mut self, command: &[&[u8]]) {
         if self.is_logged {
-            self.rewritten.push(OwnedRequest::from_slices(command));
+            record::put_command(&mut self.rewritten, command);
+            self.rewritten_steps += 1;
         }
     }
 
     /// Ends a step, a command or one of a transaction: writes down for the log what it did. `request` is what was
     /// asked, if it has changed anything.
+    #[inline]
     pub(crate) fn end_step(&mut self, db: usize, request: Option<Request<'_>>) {
-        if !self.is_logged {
-            return;
+        if self.is_logged {
+            self.write_down(db, request);
         }
+    }
+
+    fn write_down(&mut self, db: usize, request: Option<Request<'_>>) {
         for (db, key) in self.removed.drain(..) {
-            self.record.push((db, OwnedRequest::from_slices(&[b"DEL".as_slice(), &key])));
+            self.record.add_words(db, &[b"DEL", &key]);
         }
+        let steps = std::mem::take(&mut self.rewritten_steps);
         match request {
             // What was to stand for a change that did not happen stands for nothing.
-            None => self.rewritten.clear(),
-            Some(request) if self.rewritten.is_empty() => self.record.push((db, request.to_owned())),
-            Some(_) => self.record.extend(self.rewritten.drain(..).map(|request| (db, request))),
+            None => {}
+            Some(request) if steps == 0 => self.record.add(db, request),
+            Some(_) => self.record.add_written(db, &self.rewritten, steps),
         }
+        self.rewritten.clear();
     }
 
     /// Whether nothing was caused.

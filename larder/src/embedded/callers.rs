@@ -2,6 +2,7 @@
 
 use crate::client::Origin;
 use crate::engine::{Engine, Step};
+use crate::exec::Job;
 use crate::fault::{Fault, Outcome};
 use crate::lane::Lane;
 use crate::registry;
@@ -98,13 +99,29 @@ impl Caller {
     pub(super) fn run(&mut self, request: Request<'_>) -> Frame {
         loop {
             match self.step(request) {
-                Step::Done | Step::Close => return self.reply(),
-                Step::Parked => self.signal.wait(),
-                Step::Long(job) => {
-                    let engine = Arc::clone(&self.session.engine);
-                    return read_reply(&engine.run_job(&mut self.lane, &self.session, &job));
+                Step::Done | Step::Close => {
+                    let reply = self.reply();
+                    return self.told(reply);
                 }
+                Step::Parked => self.signal.wait(),
+                Step::Long(job) => return self.run_job(&job),
             }
+        }
+    }
+
+    /// Runs a long command on this thread.
+    pub(super) fn run_job(&mut self, job: &Job) -> Frame {
+        let engine = Arc::clone(&self.session.engine);
+        let reply = read_reply(&engine.run_job(&mut self.lane, &self.session, job));
+        self.told(reply)
+    }
+
+    /// The reply once it may be told of: once what it tells of is as durable as was promised.
+    fn told(&mut self, reply: Frame) -> Frame {
+        let engine = Arc::clone(&self.session.engine);
+        match engine.after_call(&mut self.lane) {
+            Ok(()) => reply,
+            Err(fault) => Frame::Error(fault.message().into_bytes()),
         }
     }
 

@@ -78,6 +78,7 @@ impl Larder {
             }
             drop(hold);
             engine.free(&mut lane.effects.garbage);
+            engine.after_call(lane)?;
             result
         })
     }
@@ -105,6 +106,7 @@ impl Larder {
             let result = work(&mut WriteCtx { planned, ..engine.writer(lane, &mut hold, self.db) });
             let request = if lane.effects.is_logged { as_request() } else { OwnedRequest::default() };
             engine.end_command(lane, hold, self.db, registered, request.as_request());
+            engine.after_call(lane)?;
             result
         })
     }

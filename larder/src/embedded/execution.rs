@@ -1,11 +1,13 @@
 //! A command as a future.
 
 use super::Larder;
-use super::callers::{Caller, check_shareable, read_reply};
+use super::callers::{Caller, check_shareable};
 use crate::engine::Step;
 use crate::exec::Job;
 use crate::fault::Fault;
+use crate::persist::aof::{Told, Wait};
 use larder_resp::{Frame, OwnedRequest};
+use larder_structures::sync::Ticket;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -30,6 +32,8 @@ enum State {
     New,
     Parked(Box<Caller>),
     Working(Arc<Task>),
+    /// It is done, and what it did is not as durable yet as was promised.
+    Syncing(Frame, Wait, Option<Ticket>),
     Over,
 }
 
@@ -43,8 +47,11 @@ impl Execution {
         match caller.step(self.request.as_request()) {
             Step::Done | Step::Close => {
                 let reply = caller.reply();
+                let wait = self.larder.home.engine.wait_of(&mut caller.lane);
                 self.larder.home.callers.put(caller);
-                return Some(reply);
+                let Some(wait) = wait else { return Some(reply) };
+                self.larder.home.engine.hurry_sync();
+                self.state = State::Syncing(reply, wait, None);
             }
             Step::Parked => self.state = State::Parked(caller),
             Step::Long(job) => {
@@ -90,9 +97,25 @@ impl Future for Execution {
                     this.state = State::Working(task);
                     return Poll::Pending;
                 }
+                State::Syncing(reply, wait, ticket) => {
+                    let engine = &this.larder.home.engine;
+                    ticket.into_iter().for_each(|ticket| engine.forget_sync(ticket));
+                    let ticket = engine.await_sync(context.waker().clone());
+                    let told = engine.may_tell(wait);
+                    if told == Told::Later {
+                        this.state = State::Syncing(reply, wait, Some(ticket));
+                        return Poll::Pending;
+                    }
+                    engine.forget_sync(ticket);
+                    return Poll::Ready(match told {
+                        Told::Never => Frame::Error(engine.unknown_outcome().message().into_bytes()),
+                        Told::Now | Told::Later => reply,
+                    });
+                }
                 State::Over => panic!("an execution is over and polled again"),
             };
             if let Some(reply) = this.attempt(caller) {
+                this.larder.home.engine.hold_back_writers();
                 return Poll::Ready(reply);
             }
         }
@@ -101,10 +124,14 @@ impl Future for Execution {
 
 impl Drop for Execution {
     fn drop(&mut self) {
-        if let State::Parked(mut caller) = std::mem::replace(&mut self.state, State::Over) {
-            let engine = Arc::clone(&caller.session.engine);
-            engine.stop_waiting(&mut caller.session);
-            self.larder.home.callers.put(caller);
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Parked(mut caller) => {
+                let engine = Arc::clone(&caller.session.engine);
+                engine.stop_waiting(&mut caller.session);
+                self.larder.home.callers.put(caller);
+            }
+            State::Syncing(_, _, Some(ticket)) => self.larder.home.engine.forget_sync(ticket),
+            _ => {}
         }
     }
 }
@@ -133,8 +160,7 @@ impl Task {
     }
 
     fn run_job(&self, mut caller: Box<Caller>, job: &Job) -> Frame {
-        let Caller { lane, session, .. } = &mut *caller;
-        let reply = read_reply(&self.larder.home.engine.run_job(lane, session, job));
+        let reply = caller.run_job(job);
         self.larder.home.callers.put(caller);
         reply
     }

@@ -22,6 +22,7 @@
 mod callers;
 mod connection;
 mod direct;
+mod directory;
 mod execution;
 mod options;
 mod typed;
@@ -32,6 +33,7 @@ pub use options::{SetOptions, Ttl};
 
 use crate::engine::{Engine, Options};
 use crate::fault::Fault;
+use crate::persist::lock::FileLock;
 use crate::runtime::Runtime;
 use callers::Callers;
 use direct::Calls;
@@ -70,28 +72,40 @@ struct Home {
     engine: Arc<Engine>,
     /// The background, if it is ours.
     _runtime: Option<Runtime>,
+    /// The lock on the directory with the data, if there is one.
+    _lock: Option<FileLock>,
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if self._lock.is_some() {
+            // Who wants to hear of an error here calls `Engine::flush_aof` before.
+            let _last_chance = self.engine.close_aof();
+        }
+    }
 }
 
 impl Larder {
-    /// Opens an engine, with threads of its own for the background.
+    /// Opens an engine that keeps nothing on disk, with threads of its own for the background.
     ///
     /// # Errors
     /// When the system gives no thread.
     pub fn open(options: Options) -> std::io::Result<Larder> {
         let engine = Engine::open(options);
         let runtime = Runtime::start(&engine)?;
-        Ok(Larder::of(engine, Some(runtime)))
+        Ok(Larder::of(engine, Some(runtime), None))
     }
 
     /// A handle on an engine whose background somebody else takes care of: a server in the same process, or a test
     /// that calls [`Engine::tick`] itself.
     pub fn on(engine: Arc<Engine>) -> Larder {
-        Larder::of(engine, None)
+        Larder::of(engine, None, None)
     }
 
-    fn of(engine: Arc<Engine>, runtime: Option<Runtime>) -> Larder {
+    fn of(engine: Arc<Engine>, runtime: Option<Runtime>, lock: Option<FileLock>) -> Larder {
         let callers = Callers::new(Arc::clone(&engine));
-        let home = Home { callers, calls: Calls::find(), workers: Arc::default(), engine, _runtime: runtime };
+        let (calls, workers) = (Calls::find(), Arc::default());
+        let home = Home { callers, calls, workers, engine, _runtime: runtime, _lock: lock };
         Larder { home: Arc::new(home), db: 0 }
     }
 

@@ -55,6 +55,11 @@ impl Plan {
         self.registered.filter(|registered| registered.is_short).map(|_| self.hash)
     }
 
+    /// Whether there is a command of this name that takes so many arguments.
+    pub(crate) fn is_known(&self) -> bool {
+        self.registered.is_some()
+    }
+
     #[inline]
     fn key<'r>(&self, request: Request<'r>) -> PlannedKey<'r> {
         PlannedKey::new(request.arg(1), self.hash)
@@ -530,7 +535,8 @@ impl Engine {
         lane.stats.expired.add(std::mem::take(&mut effects.expired));
         lane.stats.evicted.add(std::mem::take(&mut effects.evicted));
         if !effects.record.is_empty() {
-            let position = self.log.append(std::mem::take(&mut effects.record));
+            let position = self.log.append(&mut effects.record);
+            lane.seen = position;
             hold.for_each(|shard| shard.last_write = position);
         }
         if effects.is_heard {
@@ -565,6 +571,7 @@ fn is_muted(session: &mut Session) -> bool {
 /// back, or a lane that began its turn earlier than another, thus never sees again what has expired.
 #[inline]
 fn agree_with(lane: &mut Lane, shard: &mut Shard) {
+    lane.seen = lane.seen.max(shard.last_write);
     match shard.now_ms.cmp(&lane.now_ms()) {
         std::cmp::Ordering::Less => shard.now_ms = lane.now_ms(),
         std::cmp::Ordering::Equal => {}

@@ -42,6 +42,8 @@ pub(crate) struct Ledger<'s> {
 pub(crate) struct Shard {
     /// The latest time any command has seen here. Time never goes back, so an expired key never comes back.
     pub(crate) now_ms: u64,
+    /// Position in the log of the last write.
+    pub(crate) last_write: u64,
     /// Database 0, which nearly everything uses.
     first: Db,
     /// The others, each made when it is first written to.
@@ -52,8 +54,6 @@ pub(crate) struct Shard {
     pub(crate) unreported: i64,
     /// Bytes of its tables that the engine's sum knows.
     pub(crate) reported_tables: i64,
-    /// Position in the log of the last write.
-    pub(crate) last_write: u64,
     grow_at_percent: u8,
 }
 

@@ -3,7 +3,7 @@
 use super::disk::RealDisk;
 use super::saver::{NotStarted, SaveJob};
 use crate::engine::Engine;
-use crate::fault::Fault;
+use crate::fault::{Fault, Outcome};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -129,17 +129,29 @@ impl Engine {
     }
 
     /// Whether writes are refused because the last snapshot could not be written.
-    pub(crate) fn refuses_writes(&self) -> bool {
+    fn refuses_writes(&self) -> bool {
         let saves = &self.saves;
         saves.has_failed.load(Ordering::Relaxed)
             && saves.has_points.load(Ordering::Relaxed)
             && self.config.stop_writes_on_bgsave_error.load(Ordering::Relaxed)
     }
 
+    /// Refuses a write if the disk does not take it, or what was saved last.
+    ///
+    /// # Errors
+    /// What writes are answered with.
+    pub(crate) fn refuse_what_cannot_persist(&self) -> Outcome {
+        match () {
+            () if self.aof.is_refusing() => Err(self.aof.refusal()),
+            () if self.refuses_writes() => Err(Fault::CANNOT_PERSIST),
+            () => Ok(()),
+        }
+    }
+
     /// Lets commands look closer as long as writes may be refused.
     pub(crate) fn look_for_refusal(&self) {
         let saves = &self.saves;
         let may_refuse = saves.has_failed.load(Ordering::Relaxed) && saves.has_points.load(Ordering::Relaxed);
-        self.pause.set_failing(may_refuse);
+        self.pause.set_failing(may_refuse || self.aof.is_refusing());
     }
 }

@@ -16,6 +16,7 @@
 //! | `aof`         | the append-only file: its manifest, its commands, what is wrong with it |
 //! | `saver`       | saving in the background                                                |
 //! | `background`  | when that is begun                                                     |
+//! | `lock`        | one process for a set of files                                          |
 //! | `store`       | saving and loading a whole engine                                       |
 //! | `snapshot`    | the snapshot format itself (`dump.rdb`), streaming in both directions  |
 
@@ -27,6 +28,7 @@ pub mod crc64;
 pub mod disk;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
+pub mod lock;
 pub mod lzf;
 pub mod saver;
 #[cfg(any(test, feature = "testing"))]

@@ -84,6 +84,19 @@ impl SimulatedDisk {
         }
     }
 
+    /// Like [`crash`](Self::crash), but of what was written after a file's last sync each sector of 512 bytes is there or
+    /// not, as `random` has it: the disk has written them in an order of its own. Where one is missing and a later one
+    /// is there, the file has zeros. Names are as they were last synced.
+    pub fn crash_scattered(&self, mut random: impl FnMut() -> bool) {
+        {
+            let mut state = self.state.lock();
+            for file in &mut state.files {
+                file.scatter(&mut random);
+            }
+        }
+        self.crash(Luck::default());
+    }
+
     /// The operations that changed something so far, for choosing where to cut the power.
     #[must_use]
     pub fn operations(&self) -> u64 {
@@ -163,6 +176,24 @@ impl Content {
         }
         *self =
             Self { live: self.synced.clone(), synced: std::mem::take(&mut self.synced), ..Self::default() };
+    }
+
+    /// Makes durable whatever sectors the disk has happened to write.
+    fn scatter(&mut self, random: &mut impl FnMut() -> bool) {
+        const SECTOR: usize = 512;
+        if self.rewritten || self.dropped {
+            return;
+        }
+        let from = self.synced.len();
+        let mut at = from;
+        while at < self.live.len() {
+            let end = ((at / SECTOR + 1) * SECTOR).min(self.live.len());
+            if random() {
+                self.synced.resize(at, 0);
+                self.synced.extend_from_slice(&self.live[at..end]);
+            }
+            at = end;
+        }
     }
 
     fn cut(&mut self, len: usize) {

@@ -61,6 +61,8 @@ pub struct Loaded {
     pub expired: u64,
     /// Function libraries left out, since there are no functions yet.
     pub functions: u64,
+    /// Bytes of the snapshot. In the base of an append-only file commands may follow.
+    pub bytes: u64,
 }
 
 impl SaveState {
@@ -187,7 +189,14 @@ impl Engine {
                 }
             }
         }
+        loaded.bytes = reader.offset();
         Ok(loaded)
+    }
+
+    /// Takes all changes so far for saved: they came from a file.
+    pub(super) fn note_saved_changes(&self) {
+        let changes = self.stats.sum(|lane| &lane.dirty);
+        self.saves.changes_saved.store(changes, Ordering::Relaxed);
     }
 
     fn put_loaded(

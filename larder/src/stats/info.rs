@@ -294,12 +294,34 @@ fn persistence(facts: &Facts<'_>, fields: &mut Fields) {
     fields.add("rdb_saves", saves.saves.load(Relaxed));
     fields.add("rdb_last_cow_size", saves.last_waiting.load(Relaxed));
     fields.zeros(&["rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
-    fields.zeros(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
-    fields.zeros(&["aof_last_rewrite_time_sec", "aof_current_rewrite_time_sec"]);
-    fields.add("aof_last_bgrewrite_status", "ok");
-    fields.zeros(&["aof_rewrites", "aof_rewrites_consecutive_failures"]);
-    fields.add("aof_last_write_status", "ok");
+    append_only(facts, fields);
+}
+
+fn append_only(facts: &Facts<'_>, fields: &mut Fields) {
+    let aof = facts.engine.aof.facts();
+    let status = |has_failed: bool| if has_failed { "err" } else { "ok" };
+    let is_rewriting = aof.is_rewriting.load(Relaxed);
+    let began_ms = aof.rewrite_began_ms.load(Relaxed);
+    let now_ms = facts.engine.clock.elapsed_us() / 1000;
+    let for_s = if began_ms == 0 { -1 } else { (now_ms + 1).saturating_sub(began_ms) as i64 / 1000 };
+    fields.add("aof_enabled", u8::from(aof.is_on.load(Relaxed)));
+    fields.add("aof_rewrite_in_progress", u8::from(is_rewriting));
+    fields.add("aof_rewrite_scheduled", u8::from(facts.engine.is_rewrite_wanted()));
+    fields.add("aof_last_rewrite_time_sec", aof.last_rewrite_s.load(Relaxed) - 1);
+    fields.add("aof_current_rewrite_time_sec", for_s);
+    fields.add("aof_last_bgrewrite_status", status(aof.has_rewrite_failed.load(Relaxed)));
+    fields.add("aof_rewrites", aof.rewrites.load(Relaxed));
+    fields.add("aof_rewrites_consecutive_failures", aof.failures_in_a_row.load(Relaxed));
+    fields.add("aof_last_write_status", status(facts.engine.aof.is_refusing()));
     fields.zeros(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
+    if aof.is_on.load(Relaxed) {
+        fields.add("aof_current_size", aof.current_len.load(Relaxed));
+        fields.add("aof_base_size", aof.base_len.load(Relaxed));
+        fields.add("aof_pending_rewrite", u8::from(!facts.engine.log.durable.is_promised()));
+        fields.add("aof_buffer_length", aof.waiting.load(Relaxed));
+        fields.zeros(&["aof_pending_bio_fsync", "aof_delayed_fsync"]);
+        fields.add("larder_aof_fsyncs", aof.syncs.load(Relaxed));
+    }
 }
 
 fn stats(facts: &Facts<'_>, fields: &mut Fields) {

@@ -182,10 +182,11 @@ fn replayed(log: &LogReader) -> (Arc<Engine>, Arc<StillClock>) {
     let clock = StillClock::new();
     let engine = engine_at(&clock);
     let mut caller = Caller::new(&engine);
-    let mut last = 0;
+    let (mut last, mut records) = (0, 0);
     while let Some(record) = log.poll() {
-        assert_eq!(record.position, last + 1, "positions have no gap");
+        assert!(record.position > last, "positions ascend");
         last = record.position;
+        records += 1;
         assert!(!record.steps.is_empty(), "a record says something");
         for (db, request) in &record.steps {
             caller.ok(&format!("SELECT {db}"));
@@ -194,7 +195,7 @@ fn replayed(log: &LogReader) -> (Arc<Engine>, Arc<StillClock>) {
             assert!(!matches!(reply, Frame::Error(_)), "{}: {reply:?}", String::from_utf8_lossy(words[0]));
         }
     }
-    assert!(last > 1000, "the log holds {last} records");
+    assert!(records > 1000, "the log holds {records} records");
     (engine, clock)
 }
 

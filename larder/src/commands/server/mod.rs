@@ -2,6 +2,7 @@
 
 use crate::command::Command;
 
+mod append_only;
 mod cluster;
 mod command;
 mod config;
@@ -13,6 +14,7 @@ mod operate;
 mod slowlog;
 
 pub(crate) const FAMILY: &[Command] = &[
+    append_only::BGREWRITEAOF,
     operate::BGSAVE,
     cluster::CLUSTER,
     command::COMMAND,
@@ -29,4 +31,5 @@ pub(crate) const FAMILY: &[Command] = &[
     slowlog::SLOWLOG,
     info::TIME,
     operate::WAIT,
+    append_only::WAITAOF,
 ];

@@ -94,6 +94,25 @@ impl Manifest {
         Ok(())
     }
 
+    /// The manifest as it is written.
+    pub fn to_text(&self) -> String {
+        let all = self.base.iter().chain(&self.history).chain(&self.incrementals);
+        all.map(|Listed { name, seq, kind }| {
+            let kind = match kind {
+                FileKind::Base => 'b',
+                FileKind::History => 'h',
+                FileKind::Incremental => 'i',
+            };
+            format!("file {} seq {seq} type {kind}\n", quoted(name))
+        })
+        .collect()
+    }
+
+    /// Whether it names nothing.
+    pub fn is_empty(&self) -> bool {
+        self.base.is_none() && self.incrementals.is_empty() && self.history.is_empty()
+    }
+
     /// The files that hold the data, in the order they are loaded.
     pub fn files(&self) -> impl Iterator<Item = &Listed> {
         self.base.iter().chain(&self.incrementals)
@@ -132,6 +151,19 @@ fn listed(line: &[u8]) -> Result<Listed, &'static str> {
     }
 }
 
+/// A name as [`larder_resp::split_words`] reads it.
+fn quoted(name: &str) -> String {
+    if name.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\')) {
+        return name.to_owned();
+    }
+    let escaped = name.bytes().map(|byte| match byte {
+        b'"' | b'\\' => format!("\\{}", byte as char),
+        b' '..=b'~' => (byte as char).to_string(),
+        _ => format!("\\x{byte:02x}"),
+    });
+    format!("\"{}\"", escaped.collect::<String>())
+}
+
 fn file_name(bytes: &[u8]) -> Result<String, &'static str> {
     let name = std::str::from_utf8(bytes).map_err(|_| "a file name that is no UTF-8")?;
     if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\\', '\0']) {
@@ -154,6 +186,20 @@ mod tests {
         let names: Vec<&str> = manifest.files().map(|listed| listed.name.as_str()).collect();
         assert_eq!(names, ["a.2.base.rdb", "a b.4.incr.aof", "a.5.incr.aof"]);
         assert_eq!(manifest.history.len(), 1);
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let listed = |name: &str, seq, kind| Listed { name: name.into(), seq, kind };
+        let manifest = Manifest {
+            base: Some(listed("a b\"c.2.base.rdb", 2, FileKind::Base)),
+            incrementals: vec![listed("a.4.incr.aof", 4, FileKind::Incremental)],
+            history: vec![listed("ü'\t.1.base.rdb", 1, FileKind::History)],
+        };
+        let text = manifest.to_text();
+        assert_eq!(Manifest::parse(text.as_bytes()).as_ref(), Ok(&manifest), "{text}");
+        assert!(text.ends_with("file a.4.incr.aof seq 4 type i\n"));
+        assert!(Manifest::default().is_empty() && !manifest.is_empty());
     }
 
     #[test]

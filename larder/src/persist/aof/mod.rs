@@ -13,9 +13,21 @@
 //! end was never acknowledged as durable, and may be cut off. Anything else that cannot be read is damage.
 
 mod check;
+mod commands;
+mod feeder;
+mod files;
+mod load;
 mod manifest;
 mod read;
+mod service;
+#[cfg(test)]
+mod tests;
 
 pub use check::{Checked, Verdict, check, check_file};
+pub use feeder::Fsync;
+pub use files::Place;
+pub use load::{AofLoadError, AofLoaded};
 pub use manifest::{FileKind, Listed, Manifest, ManifestError};
 pub use read::{AofError, AofErrorKind, AofReader, Step};
+pub(crate) use service::Aof;
+pub use service::{Told, Wait};

@@ -50,6 +50,11 @@ pub enum AofErrorKind {
     },
     /// The snapshot at the beginning cannot be read.
     Snapshot(LoadError),
+    /// There is no such command, or not with so many arguments.
+    UnknownCommand {
+        /// Its name.
+        command: String,
+    },
 }
 
 impl AofError {
@@ -58,7 +63,10 @@ impl AofError {
     pub fn is_cut_short(&self) -> bool {
         match &self.kind {
             AofErrorKind::Truncated | AofErrorKind::OpenTransaction => true,
-            AofErrorKind::Io(_) | AofErrorKind::Corrupt { .. } | AofErrorKind::Snapshot(_) => false,
+            AofErrorKind::Io(_)
+            | AofErrorKind::Corrupt { .. }
+            | AofErrorKind::Snapshot(_)
+            | AofErrorKind::UnknownCommand { .. } => false,
         }
     }
 }
@@ -74,6 +82,9 @@ impl fmt::Display for AofError {
             }
             AofErrorKind::Corrupt { expected } => write!(f, "corrupt: expected {expected} (offset {offset})"),
             AofErrorKind::Snapshot(error) => write!(f, "in the snapshot at its beginning: {error}"),
+            AofErrorKind::UnknownCommand { command } => {
+                write!(f, "the command '{command}' does not exist, or not so (offset {offset})")
+            }
         }
     }
 }
@@ -107,6 +118,19 @@ impl<R: Read> AofReader<R> {
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.base + self.source.offset()
+    }
+
+    /// What of the file is in memory, from [`AofReader::offset`] on.
+    pub(super) fn buffered(&self) -> &[u8] {
+        self.source.buffered()
+    }
+
+    /// Passes over `len` bytes of [`AofReader::buffered`], which are whole commands, none of them MULTI or EXEC.
+    pub(super) fn pass(&mut self, len: usize) {
+        self.source.pass(len);
+        if self.transaction.is_none() {
+            self.whole = self.offset();
+        }
     }
 
     /// The next step; `None` at the end of the file.

@@ -109,6 +109,16 @@ impl<R: Read> Source<R> {
         }
     }
 
+    /// What is in memory and not taken.
+    pub(crate) fn buffered(&self) -> &[u8] {
+        &self.buffer[self.next..self.end]
+    }
+
+    /// Takes `len` of these bytes.
+    pub(crate) fn pass(&mut self, len: usize) {
+        self.next = self.end.min(self.next + len);
+    }
+
     /// Whether nothing is left to take.
     pub(crate) fn at_end(&mut self) -> Result<bool, LoadError> {
         Ok(self.next == self.end && !self.fill()?)
