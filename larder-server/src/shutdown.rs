@@ -10,7 +10,7 @@ use crate::server::Server;
 use larder::fault::Fault;
 use larder::host::Shutdown;
 use parking_lot::{Condvar, Mutex};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 use std::io;
@@ -193,7 +193,8 @@ fn clean_up(server: &Server) {
     }
 }
 
-/// SIGTERM and SIGINT end the server in order; a second SIGINT ends it at once. SIGHUP is ignored.
+/// SIGTERM and SIGINT end the server in order; a second SIGINT ends it at once. SIGHUP is ignored, and so is
+/// SIGXFSZ: a file that must not grow any more is an error of the disk.
 ///
 /// # Errors
 /// The system's.
@@ -201,7 +202,7 @@ pub(crate) fn listen_to_signals(control: Sender<Control>) -> io::Result<()> {
     let interrupted = Arc::new(AtomicBool::new(false));
     flag::register_conditional_shutdown(SIGINT, 1, Arc::clone(&interrupted))?;
     flag::register(SIGINT, interrupted)?;
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGXFSZ])?;
     thread::Builder::new().name("larder-signals".into()).spawn(move || {
         for signal in signals.forever() {
             let (name, parameter) = match signal {

@@ -6,7 +6,9 @@
 
 pub mod client;
 pub mod compare;
+pub mod crash;
 pub mod docs;
+pub mod durable;
 pub mod fuzz;
 pub mod grammar;
 pub mod hit_ratio;

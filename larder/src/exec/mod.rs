@@ -55,9 +55,14 @@ impl Plan {
         self.registered.filter(|registered| registered.is_short).map(|_| self.hash)
     }
 
-    /// Whether there is a command of this name that takes so many arguments.
-    pub(crate) fn is_known(&self) -> bool {
-        self.registered.is_some()
+    /// Whether there is a command of this name that takes so many arguments, and works on keys or is needed between
+    /// those that do: what a file of commands may consist of.
+    pub(crate) fn belongs_in_a_file(&self) -> bool {
+        const OTHERS: &[&str] = &["SELECT", "MULTI", "EXEC", "PING"];
+        self.registered.is_some_and(|registered| {
+            let command = registered.command;
+            !matches!(command.run, Run::Server(_) | Run::Container) || OTHERS.contains(&command.name)
+        })
     }
 
     #[inline]

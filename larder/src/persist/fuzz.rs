@@ -1,7 +1,11 @@
 //! Entry points for fuzzers: each takes arbitrary bytes and panics if a promise is broken.
 
-use super::aof::{AofReader, Manifest};
+use super::aof::{AofReader, Manifest, Place};
+use super::disk::Disk as _;
+use super::simulated::SimulatedDisk;
 use super::snapshot::{Item, KeyMeta, SnapshotReader, SnapshotWriter, Value, WriteOptions, dump, restore};
+use crate::engine::{Engine, Options};
+use std::sync::Arc;
 
 /// Reads `data` as a snapshot and as a DUMP payload. Whatever could be read and can be written must come back the
 /// same.
@@ -56,6 +60,38 @@ pub fn fuzz_aof(data: &[u8]) {
         );
     }
     assert!(again.next_step().is_ok_and(|step| step.is_none()), "there is more than was read");
+}
+
+/// Loads `data` as the last file of an append-only file. What is wrong must be said with a place in the file, and what is
+/// left when an incomplete end is cut off must load without another word.
+///
+/// # Panics
+/// When it is not so.
+pub fn fuzz_aof_load(data: &[u8]) {
+    let disk = SimulatedDisk::new();
+    let place = Place { disk: Arc::new(disk.clone()), dir: "/aof".into(), name: "aof".into() };
+    let incremental = place.path("aof.1.incr.aof");
+    disk.create_dir(&place.dir).expect("no fault was arranged");
+    disk.install(place.manifest(), *b"file aof.1.incr.aof seq 1 type i\n");
+    disk.install(incremental.clone(), data);
+    let load = || {
+        let engine = Engine::open(Options { threads: 1, seed: 1, ..Options::default() });
+        engine.load_aof(&place, &mut |_, _| {}).map(|loaded| loaded.expect("there is a manifest"))
+    };
+    let left = || disk.contents(&incremental).expect("it was installed");
+    match load() {
+        Err(error) => {
+            assert!(error.error.offset <= data.len() as u64, "a place outside the file: {error}");
+            assert_eq!(left(), data, "a file that cannot be loaded stays as it is");
+        }
+        Ok(loaded) => {
+            let whole = loaded.cut.as_ref().map_or(data.len() as u64, |(_, whole, _)| *whole);
+            assert_eq!(left(), data[..whole as usize], "what was cut off is not what was said");
+            let again = load().expect("what is left can be loaded");
+            let same = (again.commands <= loaded.commands, again.cut.is_none());
+            assert_eq!(same, (true, true), "{loaded:?}, then {again:?}");
+        }
+    }
 }
 
 fn check_value(value: &Value) {

@@ -28,6 +28,7 @@ const TARGETS: &[Row] = &[
     Row { name: "quicklist", target: larder_structures::fuzz::fuzz_quicklist, examples: noise, cost: 500 },
     Row { name: "snapshot", target: larder::persist::fuzz::fuzz_snapshot, examples: snapshots, cost: 10 },
     Row { name: "aof", target: larder::persist::fuzz::fuzz_aof, examples: command_files, cost: 10 },
+    Row { name: "aof-load", target: larder::persist::fuzz::fuzz_aof_load, examples: logs, cost: 100 },
     Row {
         name: "ranked-tree",
         target: larder_structures::fuzz::fuzz_ranked_tree,
@@ -135,6 +136,32 @@ fn command_files() -> Vec<Vec<u8>> {
         b"#TS:1\r\n*1\r\n$5\r\nMULTI\r\n*2\r\n$3\r\nDEL\r\n$1\r\nk\r\n*1\r\n$4\r\nEXEC\r\n".to_vec(),
         b"file a.1.base.rdb seq 1 type b\nfile \"a.2\" seq 2 type i\n".to_vec(),
     ]
+}
+
+/// Commands as the append-only file of a server has them.
+fn logs() -> Vec<Vec<u8>> {
+    let lines = [
+        "SELECT 0",
+        "SET k v",
+        "SET k 12 PXAT 1795630846150",
+        "MULTI",
+        "INCRBY n 3",
+        "HSET h f v g 1.5",
+        "EXEC",
+        "ZADD z 1.5 m",
+        "RPUSH l a b c",
+        "LTRIM l 0 1",
+        "SADD s a 1",
+        "SREM s a",
+        "PEXPIREAT h 1795630846150",
+        "SELECT 2",
+        "COPY k l DB 1 REPLACE",
+        "DEL k",
+        "FLUSHALL",
+    ];
+    let words = |line: &str| testkit::client::encode(&line.split(' ').collect::<Vec<_>>());
+    let all: Vec<Vec<u8>> = lines.iter().map(|line| words(line)).collect();
+    vec![all.concat(), all[1..7].concat(), [b"#TS:1795630748\r\n".to_vec(), all[1].clone()].concat()]
 }
 
 /// A small file as redis-server writes it (a string with an expiry, a number, a set of integers, a list), and the start

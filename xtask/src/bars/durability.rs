@@ -1,6 +1,6 @@
 //! The bars of issue 4: nothing acknowledged is lost, no fork, and the way in and out is open.
 
-use super::{Bar, Measured, Scale};
+use super::{Bar, Measured, Scale, append_only};
 use crate::bench::{Plan, Size, one};
 
 pub(super) const BARS: &[Bar] = &[
@@ -22,6 +22,39 @@ pub(super) const BARS: &[Bar] = &[
         required: "5 M keys are loaded at least twice as fast as by redis-server from the same file",
         in_slice: true,
         measure: |scale| judge("restart", scale),
+    },
+    Bar {
+        name: "aof-both-ways",
+        required: "append-only files of redis-server and ours, with and without a preamble, are loaded by the other: equal key \
+                   by key",
+        in_slice: true,
+        measure: append_only::both_ways,
+    },
+    Bar {
+        name: "kill",
+        required: "300 kill -9 under transactions, each with always and everysec: no transaction in part, always a beginning, \
+                   nothing acknowledged or read lost with always, 2 s at most with everysec",
+        in_slice: true,
+        measure: append_only::kills,
+    },
+    Bar {
+        name: "power",
+        required: "10,000 power cuts on a simulated disk with torn, lost and reordered writes: the same",
+        in_slice: false,
+        measure: append_only::power_cuts,
+    },
+    Bar {
+        name: "aof-cost",
+        required: "everysec costs at most 15 % CPU per SET, at pipeline 16 half of what it adds to redis-server; always with 50 \
+                   clients: rate, CPU, fsyncs and p99 per request not worse than redis-server's",
+        in_slice: true,
+        measure: append_only::cost,
+    },
+    Bar {
+        name: "aof-corrupt",
+        required: "100,000 mutated append-only files: an error with its offset or what can be applied, never a crash",
+        in_slice: true,
+        measure: append_only::corrupt,
     },
 ];
 

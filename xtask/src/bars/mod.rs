@@ -4,6 +4,7 @@
 //! that the bar can be measured and that nothing is wrong in the results, but a machine shared with others judges no
 //! times, so a slice fails on wrong answers only.
 
+mod append_only;
 mod durability;
 mod engine;
 mod foundation;

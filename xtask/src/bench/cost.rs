@@ -8,18 +8,18 @@ use super::{Plan, Section, both, median, processors};
 use crate::load::{fill_keys, pin};
 
 /// One kind of load.
-pub(super) struct Workload {
-    pub(super) name: &'static str,
+pub(crate) struct Workload {
+    pub(crate) name: &'static str,
     /// What redis-benchmark is told.
-    pub(super) args: &'static [&'static str],
+    pub(crate) args: &'static [&'static str],
     /// Requests in a round of a full run.
-    pub(super) requests: u64,
+    pub(crate) requests: u64,
 }
 
 /// A value of 64 bytes.
 const VALUE: &str = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
 
-pub(super) const WORKLOADS: &[Workload] = &[
+pub(crate) const WORKLOADS: &[Workload] = &[
     Workload { name: "ping-p1", args: &["-t", "ping_mbulk"], requests: 300_000 },
     Workload { name: "get-p1", args: &["-t", "get"], requests: 300_000 },
     Workload { name: "set-p1", args: &["-t", "set"], requests: 300_000 },
@@ -41,31 +41,31 @@ pub(super) const WORKLOADS: &[Workload] = &[
 ];
 
 /// One kind of load by its name.
-pub(super) fn workload(name: &str) -> &'static Workload {
+pub(crate) fn workload(name: &str) -> &'static Workload {
     WORKLOADS.iter().find(|workload| workload.name == name).expect("it is in the table")
 }
 
 /// How a load is put on a server.
 #[derive(Clone, Copy)]
-pub(super) struct Shape {
-    pub(super) connections: usize,
-    pub(super) keys: usize,
-    pub(super) requests: u64,
+pub(crate) struct Shape {
+    pub(crate) connections: usize,
+    pub(crate) keys: usize,
+    pub(crate) requests: u64,
     /// Whether the generator stays on the second processor; the server has been pinned to the first.
-    pub(super) pinned: bool,
+    pub(crate) pinned: bool,
 }
 
 /// What one round gave.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Round {
-    pub(super) cpu_us: f64,
-    pub(super) rate: f64,
+pub(crate) struct Round {
+    pub(crate) cpu_us: f64,
+    pub(crate) rate: f64,
     /// Latencies of the middle, of 99 and of 99.9 percent of the requests, in milliseconds.
-    pub(super) latency_ms: [f64; 3],
+    pub(crate) latency_ms: [f64; 3],
 }
 
 /// Pins a server to the first processor if there is another one for the generator. Returns whether.
-pub(super) fn pin_server(server: &Server) -> bool {
+pub(crate) fn pin_server(server: &Server) -> bool {
     if processors() > 1 {
         pin(server.pid(), 0);
     }
@@ -73,7 +73,7 @@ pub(super) fn pin_server(server: &Server) -> bool {
 }
 
 /// Lets redis-benchmark put a load on a server.
-pub(super) fn round(server: &Server, workload: &Workload, shape: Shape) -> Result<Round, String> {
+pub(crate) fn round(server: &Server, workload: &Workload, shape: Shape) -> Result<Round, String> {
     let mut words: Vec<String> = Vec::new();
     if shape.pinned {
         words.extend(["taskset", "-c", "1"].map(str::to_owned));
@@ -121,7 +121,7 @@ fn parse(text: &str) -> Option<(f64, [f64; 3])> {
 }
 
 /// The medians of several rounds.
-pub(super) fn medians(rounds: &[Round]) -> Round {
+pub(crate) fn medians(rounds: &[Round]) -> Round {
     let of = |figure: &dyn Fn(&Round) -> f64| median(rounds.iter().map(figure).collect());
     Round {
         cpu_us: of(&|round| round.cpu_us),
@@ -140,7 +140,7 @@ fn missing(server: &Server, keys: usize) -> usize {
     server.connect().pipeline(&commands).iter().filter(|reply| reply.is_null()).count()
 }
 
-pub(super) fn run(plan: &Plan) -> Result<Section, String> {
+pub(crate) fn run(plan: &Plan) -> Result<Section, String> {
     let keys = plan.choose(1_000_000, 1_000_000, 1_000);
     let servers = both(&[])?;
     for (_, server) in &servers {

@@ -6,7 +6,7 @@
 //!
 //! A full run of everything writes `docs/benchmarks.md`, which names what misses its target before anything else.
 
-mod cost;
+pub(crate) mod cost;
 mod embedded;
 mod memory;
 mod saving;

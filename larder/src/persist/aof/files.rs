@@ -232,7 +232,10 @@ impl Files {
             self.mend()?;
             self.sync()?;
         }
-        let file = self.place.disk.create(&self.place.path(&name))?;
+        let path = self.place.path(&name);
+        drop(self.place.disk.create(&path)?);
+        // Writes go to the end, wherever that is after a cut.
+        let file = self.place.disk.append(&path)?;
         self.place.disk.sync_dir(&self.place.dir)?;
         if is_named {
             let mut manifest = self.manifest.clone();

@@ -279,7 +279,7 @@ impl<'l> Loading<'l> {
     }
 
     fn run(&mut self, plan: Plan, request: Request<'_>, at: u64, path: &Path) -> Result<(), AofError> {
-        if !plan.is_known() {
+        if !plan.belongs_in_a_file() {
             let command = request.arg(0).escape_ascii().take(64).map(char::from).collect();
             return Err(AofError { offset: at, kind: AofErrorKind::UnknownCommand { command } });
         }

@@ -50,7 +50,7 @@ pub enum AofErrorKind {
     },
     /// The snapshot at the beginning cannot be read.
     Snapshot(LoadError),
-    /// There is no such command, or not with so many arguments.
+    /// There is no such command, not with so many arguments, or it does not work on keys.
     UnknownCommand {
         /// Its name.
         command: String,
@@ -83,7 +83,7 @@ impl fmt::Display for AofError {
             AofErrorKind::Corrupt { expected } => write!(f, "corrupt: expected {expected} (offset {offset})"),
             AofErrorKind::Snapshot(error) => write!(f, "in the snapshot at its beginning: {error}"),
             AofErrorKind::UnknownCommand { command } => {
-                write!(f, "the command '{command}' does not exist, or not so (offset {offset})")
+                write!(f, "the command '{command}' does not belong here, or not so (offset {offset})")
             }
         }
     }
