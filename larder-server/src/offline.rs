@@ -70,7 +70,8 @@ pub(crate) fn check_aof(path: &Path, fix: bool) -> Finding {
         if let Verdict::Bad(error) = &checked.verdict
             && verdict.is_ok()
         {
-            let is_last = nth + 1 == files.len();
+            // A crash may leave a new file behind it that nothing was written to.
+            let is_last = files[nth + 1..].iter().all(|(_, later)| later.len == 0);
             let lost = len - whole;
             verdict = if !is_last || matches!(error.kind, aof::AofErrorKind::Snapshot(_)) {
                 Err(format!("{name}: {error}; no cut mends that"))

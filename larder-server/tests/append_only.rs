@@ -196,3 +196,28 @@ fn waitaof_waits_for_the_sync() {
     let none = start(&[]);
     assert!(error(none.connect().cmd(&["WAITAOF", "1", "0", "0"])).contains("appendonly is disabled"));
 }
+
+#[test]
+fn a_rewrite_that_cannot_be_written_changes_nothing() {
+    let server = start(&["--appendonly", "yes"]);
+    let mut client = server.connect();
+    set(&mut client, "k", "v");
+    // Root may write anywhere but where there is nothing to write to.
+    let (here, away) = (server.dir().join("appendonlydir"), server.dir().join("away"));
+    std::fs::rename(&here, &away).expect("the directory is ours");
+    client.cmd(&["BGREWRITEAOF"]);
+    wait_for("the failure", || {
+        (info(&mut client, "persistence", "aof_last_bgrewrite_status") == "err").then_some(())
+    });
+    std::fs::rename(&away, &here).expect("the directory is ours");
+    wait_for("writes to go on", || (client.cmd(&["SET", "l", "w"]) == simple("OK")).then_some(()));
+    wait_for("the rewrite", || {
+        client.cmd(&["BGREWRITEAOF"]);
+        (info(&mut client, "persistence", "aof_last_bgrewrite_status") == "ok").then_some(())
+    });
+    let before = contents(&mut client);
+    let mut server = server;
+    server.kill9();
+    server.restart();
+    assert_eq!(differences(&before, &contents(&mut server.connect())), Vec::<String>::new());
+}

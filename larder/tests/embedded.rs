@@ -5,6 +5,7 @@ mod still_clock;
 use larder::client::Push;
 use larder::effects::Heard;
 use larder::fault::Fault;
+use larder::persist::aof::Fsync;
 use larder::{Larder, Options, SetOptions, Ttl};
 use larder_resp::Frame;
 use proptest::prelude::*;
@@ -370,4 +371,43 @@ fn typed_calls_of_all_types() {
     assert_eq!(larder.del_all(&["a", "b", "nothing"]).unwrap(), 2);
     larder.flush().unwrap();
     assert!(larder.is_empty().unwrap());
+}
+
+#[test]
+fn a_directory_keeps_what_was_written_and_belongs_to_one() {
+    let dir = std::env::temp_dir().join(format!("larder-embedded-{}", std::process::id()));
+    for fsync in [Fsync::Always, Fsync::EverySecond, Fsync::No] {
+        let open = || {
+            let options = Options::default();
+            options.config.set_fsync(fsync);
+            Larder::open_dir(&dir, options)
+        };
+        let larder = open().unwrap();
+        let before = larder.incr_by("opened", 1).unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let larder = &larder;
+                scope.spawn(move || {
+                    (0..50).for_each(|nth| larder.set(format!("{thread}:{nth}"), "v").unwrap())
+                });
+            }
+        });
+        let error = open().err().expect("it is in use").to_string();
+        assert!(error.contains("another process is using appendonlydir"), "{error}");
+        let mut connection = larder.connect();
+        for command in [&["MULTI"][..], &["RPUSH", "list", "a"], &["SELECT", "3"], &["INCR", "n"], &["EXEC"]]
+        {
+            assert!(!connection.execute(command).is_error());
+        }
+        drop(connection);
+        drop(larder);
+        let larder = open().unwrap();
+        assert_eq!(larder.incr_by("opened", 1).unwrap(), before + 1);
+        assert_eq!(larder.execute(&["DBSIZE"]).as_integer(), Some(202));
+        assert_eq!(
+            larder.database(3).unwrap().get("n").unwrap(),
+            larder.execute(&["LLEN", "list"]).as_integer().map(|len| len.to_string().into_bytes())
+        );
+    }
+    std::fs::remove_dir_all(&dir).unwrap();
 }

@@ -45,8 +45,10 @@ impl Connection {
 
     /// What was pushed to this connection and not taken yet: the messages of its subscriptions.
     pub fn push(&mut self) -> Option<Push> {
-        if self.pushes.is_empty() {
+        if self.pushes.is_empty() && self.caller.session.client().has_mail() {
             self.pushes = self.caller.session.client().take_mail();
+            // Whoever has sent it may have seen anything; with `appendfsync always` that has to be durable first.
+            self.caller.session.engine.sleep_until_all_is_synced();
         }
         self.pushes.pop_front()
     }

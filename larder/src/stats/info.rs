@@ -260,7 +260,8 @@ fn memory(facts: &Facts<'_>, fields: &mut Fields) {
     fields.zeros(&["mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers"]);
     fields.add("mem_clients_slaves", 0);
     fields.add("mem_clients_normal", clients);
-    fields.zeros(&["mem_cluster_links", "mem_aof_buffer"]);
+    fields.add("mem_cluster_links", 0);
+    fields.add("mem_aof_buffer", engine.aof.facts().waiting.load(Relaxed));
     fields.add("mem_allocator", "libc");
     fields.add("active_defrag_running", 0);
     fields.add("lazyfree_pending_objects", engine.freer.pending());

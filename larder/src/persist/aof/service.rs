@@ -370,6 +370,14 @@ impl Engine {
         if told == Told::Now { Ok(()) } else { Err(self.unknown_outcome()) }
     }
 
+    /// Waits until everything there is may be told of.
+    pub(crate) fn sleep_until_all_is_synced(&self) {
+        if let Some(wait) = self.wait_of_all() {
+            // What was pushed is no write of the one who hears it: it is told even if the disk has failed.
+            let _told_all_the_same = self.sleep_until_synced(wait);
+        }
+    }
+
     /// What is said of a write that is neither durable nor refused.
     pub(crate) fn unknown_outcome(&self) -> Fault {
         let why = self.aof.why.lock();
