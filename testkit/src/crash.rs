@@ -76,6 +76,7 @@ fn run_until_killed(server: &mut Server, start: [u64; WRITERS], rng: &mut Rng) -
     let seen: Vec<AtomicU64> = (0..WRITERS).map(|_| AtomicU64::new(0)).collect();
     let addr = server.addr();
     let pause = Duration::from_millis(10 + rng.below(150) as u64);
+    let rewrites = rng.percent(33);
     let seeds: Vec<u64> = (0..WRITERS).map(|_| rng.bits()).collect();
     let (writers, killed) = thread::scope(|scope| {
         let writers: Vec<_> = (0..WRITERS)
@@ -85,7 +86,12 @@ fn run_until_killed(server: &mut Server, start: [u64; WRITERS], rng: &mut Rng) -
             })
             .collect();
         let reader = scope.spawn(|| read(addr, &seen, &is_over));
-        thread::sleep(pause);
+        thread::sleep(pause / 2);
+        // In a third of the cases the crash meets a rewrite, or what one has left.
+        if rewrites && let Ok(mut client) = Client::try_connect(addr) {
+            let _under_way_already = client.try_cmd(&["BGREWRITEAOF"]);
+        }
+        thread::sleep(pause / 2);
         let killed = Instant::now();
         server.kill9();
         is_over.store(true, Ordering::Relaxed);
