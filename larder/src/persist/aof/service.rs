@@ -15,7 +15,8 @@
 //!
 //! Those who are told by one sync soon write again, while those who wrote during that sync already wait for the next. If
 //! the next began at once, the writers would fall into two groups that take turns, and each sync would serve half of
-//! them. So the feeder waits until as many have written as there are in both groups, but for no longer than a sync takes.
+//! them. So the feeder waits until as many have written as there are in both groups. If they do not come it waits less the
+//! next time, until it is hardly a part of what a sync takes.
 //!
 //! # Trouble
 //!
@@ -43,7 +44,7 @@ use std::time::Duration;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOK_SOON: Duration = Duration::from_millis(20);
 /// For how long the feeder waits at most for others to sync with.
-const GATHER_MAX: Duration = Duration::from_millis(2);
+const GATHER_MAX: Duration = Duration::from_millis(4);
 /// Bytes not yet written from which on whoever writes waits for the disk.
 const WAITING_MAX: u64 = 256 * 1024 * 1024;
 /// Failed rewrites in a row after which the next waits: a minute, then twice as long each time, up to an hour.
@@ -107,6 +108,8 @@ struct Gathering {
     synced: AtomicU64,
     /// How long the last sync took, microseconds.
     sync_us: AtomicU64,
+    /// For how long to wait, microseconds.
+    limit_us: AtomicU64,
 }
 
 /// What INFO tells.
@@ -443,11 +446,35 @@ impl Engine {
     /// How long the feeder should wait for others before it syncs what is there.
     fn gathers_for(&self) -> Option<Duration> {
         let gathering = &self.aof.gathering;
-        let count = self.log.count();
-        let has_some = count > gathering.synced.load(Ordering::Relaxed);
-        let wants_more = count < gathering.until.load(Ordering::Relaxed);
-        let limit = Duration::from_micros(gathering.sync_us.load(Ordering::Relaxed)).min(GATHER_MAX);
-        (self.is_holding() && has_some && wants_more).then_some(limit)
+        let has_some = self.log.count() > gathering.synced.load(Ordering::Relaxed);
+        let limit = Duration::from_micros(gathering.limit_us.load(Ordering::Relaxed)).min(GATHER_MAX);
+        (self.is_holding() && has_some && !self.has_gathered()).then_some(limit)
+    }
+
+    /// Whether as many have written as were waited for.
+    fn has_gathered(&self) -> bool {
+        self.log.count() >= self.aof.gathering.until.load(Ordering::Relaxed)
+    }
+
+    /// Waits for others, and learns from whether they came how long that is worth while.
+    fn gather(&self, signal: &Signal, limit: Duration) {
+        let gathering = &self.aof.gathering;
+        let began_us = self.clock.elapsed_us();
+        gathering.is_on.store(true, Ordering::SeqCst);
+        // Somebody may have raised the signal before it was known that others are waited for; not often.
+        for _ in 0..3 {
+            if self.has_gathered() {
+                break;
+            }
+            let waited = Duration::from_micros(self.clock.elapsed_us().saturating_sub(began_us));
+            let Some(rest) = limit.checked_sub(waited).filter(|rest| !rest.is_zero()) else { break };
+            signal.wait(rest);
+        }
+        gathering.is_on.store(false, Ordering::SeqCst);
+        let sync_us = gathering.sync_us.load(Ordering::Relaxed);
+        let limit_us = gathering.limit_us.load(Ordering::Relaxed);
+        let next_us = if self.has_gathered() { limit_us * 2 } else { limit_us * 3 / 4 };
+        gathering.limit_us.store(next_us.clamp(sync_us / 4, sync_us * 8), Ordering::Relaxed);
     }
 
     /// Syncs if it is due, and sees how many take part.
@@ -461,6 +488,7 @@ impl Engine {
             let meanwhile = self.log.count().saturating_sub(taken);
             gathering.until.store(taken + told + meanwhile, Ordering::Relaxed);
             gathering.sync_us.store(sync_us, Ordering::Relaxed);
+            gathering.limit_us.fetch_max(sync_us / 4, Ordering::Relaxed);
         }
     }
 
@@ -642,9 +670,7 @@ fn work(engine: &Weak<Engine>, signal: &Signal) {
         signal.wait(rest);
         let Some(engine) = engine.upgrade() else { return };
         if let Some(limit) = engine.gathers_for() {
-            engine.aof.gathering.is_on.store(true, Ordering::SeqCst);
-            signal.wait(limit);
-            engine.aof.gathering.is_on.store(false, Ordering::SeqCst);
+            engine.gather(signal, limit);
         }
         rest = engine.look_after_aof();
     }
