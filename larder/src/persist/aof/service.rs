@@ -3,9 +3,9 @@
 //! # Who writes
 //!
 //! Threads of a server write what their turn has appended before they send its replies ([`Engine::feed_log`]), so what
-//! a client was told survives the end of the process whatever the policy. They do not wait for each other: one of them
-//! writes, the others leave it what they have. A thread of its own, the feeder, syncs, writes what is left, and sees to
-//! rewrites.
+//! a client was told survives the end of the process, unless a sync is under way. They wait neither for that nor for each
+//! other: one of them writes, the others leave it what they have. A thread of its own, the feeder, syncs, writes what is
+//! left, and sees to rewrites.
 //!
 //! # appendfsync always
 //!
