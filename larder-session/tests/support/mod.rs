@@ -1,0 +1,155 @@
+//! Backends to keep sessions in, and an application in front of them.
+
+// Each test file uses a part of this.
+#![allow(dead_code)]
+
+use axum::body::Body;
+use axum::extract::{Query, Request};
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
+use larder_client::Larder;
+use larder_session::{ExpressProfile, Session, SessionError, Sessions};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::time::Duration;
+use testkit::{Options, Server};
+use tower::ServiceExt;
+
+/// A store, with its server if it needs one.
+pub(crate) struct Backend {
+    pub(crate) name: &'static str,
+    pub(crate) larder: Larder,
+    pub(crate) server: Option<Server>,
+}
+
+pub(crate) async fn servers() -> Vec<Backend> {
+    let servers = [
+        ("larder-server", Some(Server::start(Options::larder()))),
+        ("redis-server", Server::oracle_or_skip()),
+    ];
+    let mut all = Vec::new();
+    for (name, server) in servers {
+        let Some(server) = server else { continue };
+        let larder = Larder::open(&url(&server)).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        all.push(Backend { name, larder, server: Some(server) });
+    }
+    all
+}
+
+/// The engine in this process, our server, and a real redis-server.
+pub(crate) async fn backends() -> Vec<Backend> {
+    let larder = Larder::open("embedded://").await.expect("the engine opens");
+    let mut all = vec![Backend { name: "embedded", larder, server: None }];
+    all.extend(servers().await);
+    all
+}
+
+pub(crate) fn url(server: &Server) -> String {
+    format!("redis://127.0.0.1:{}", server.port())
+}
+
+/// Runs something on each backend, one after the other, and never for ever.
+pub(crate) async fn on_all<F: Future<Output = ()>>(run: impl Fn(Backend) -> F) {
+    for backend in backends().await {
+        let name = backend.name;
+        let done = tokio::time::timeout(Duration::from_secs(120), run(backend)).await;
+        done.unwrap_or_else(|_| panic!("{name}: no end"));
+    }
+}
+
+pub(crate) fn profile() -> ExpressProfile {
+    ExpressProfile::new(["first secret", "old secret"])
+}
+
+pub(crate) fn app(larder: &Larder, profile: ExpressProfile) -> Router {
+    let sessions = Sessions::express(larder.clone(), profile).expect("the settings agree");
+    Router::new()
+        .route("/member", get(member))
+        .route("/change", get(change))
+        .route("/delete", get(delete))
+        .route("/add", get(add))
+        .route("/take", get(take))
+        .route("/login", get(login))
+        .route("/logout", get(async |session: Session| session.destroy().await))
+        .route("/nothing", get(async |_: Session| "nothing"))
+        .layer(sessions.layer())
+}
+
+type Parameters = Query<HashMap<String, String>>;
+
+async fn member(session: Session, Query(query): Parameters) -> Result<Json<Option<Value>>, SessionError> {
+    Ok(Json(session.get(&query["name"]).await?))
+}
+
+async fn change(session: Session, Query(query): Parameters) -> Result<(), SessionError> {
+    let members: serde_json::Map<String, Value> = serde_json::from_str(&query["set"]).expect("an object");
+    for (name, value) in &members {
+        session.set(name, value).await?;
+    }
+    Ok(())
+}
+
+async fn delete(session: Session, Query(query): Parameters) -> Result<(), SessionError> {
+    session.remove(&query["name"]).await
+}
+
+async fn add(session: Session) -> Result<(), SessionError> {
+    session.update("n", |n: &mut u64| *n += 1).await
+}
+
+async fn take(session: Session, Query(query): Parameters) -> Result<Json<Option<Value>>, SessionError> {
+    Ok(Json(session.take(&query["name"]).await?))
+}
+
+async fn login(session: Session, Query(query): Parameters) -> Result<(), SessionError> {
+    session.set("user", &query["user"]).await?;
+    session.rotate().await
+}
+
+/// An answer of either side.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) set_cookie: Option<String>,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    /// The cookie that was set, as a browser sends it back.
+    pub(crate) fn cookie(&self) -> String {
+        let cookie = self.set_cookie.as_deref().expect("a cookie is set");
+        cookie.split(';').next().expect("split gives one").to_owned()
+    }
+}
+
+/// Asks our side.
+pub(crate) async fn ask(app: &Router, path: &str, cookie: Option<&str>) -> Answer {
+    let mut request = Request::builder().uri(encoded(path));
+    if let Some(cookie) = cookie {
+        request = request.header("cookie", cookie);
+    }
+    let request = request.body(Body::empty()).expect("the path is encoded");
+    let response = app.clone().oneshot(request).await.expect("never fails");
+    let status: StatusCode = response.status();
+    let set_cookie = response.headers().get("set-cookie").map(|v| v.to_str().expect("ASCII").to_owned());
+    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("a body");
+    Answer { status: status.as_u16(), set_cookie, body: String::from_utf8_lossy(&body).into_owned() }
+}
+
+/// A path with a query in which JSON may stand.
+pub(crate) fn encoded(path: &str) -> String {
+    path.bytes().fold(String::new(), |out, byte| {
+        if byte.is_ascii_alphanumeric() || b"/?=&-_.".contains(&byte) {
+            out + char::from(byte).encode_utf8(&mut [0; 4])
+        } else {
+            out + &format!("%{byte:02X}")
+        }
+    })
+}
+
+/// The id in a cookie of either side: theirs and ours hold no character that is encoded.
+pub(crate) fn id_of(cookie: &str) -> String {
+    let value = cookie.split_once("=s%3A").expect("a signed cookie").1;
+    value.rsplit_once('.').expect("a signature").0.to_owned()
+}
