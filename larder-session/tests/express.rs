@@ -79,7 +79,7 @@ async fn beside_express(max_age: Option<Duration>, run: impl AsyncFn(&Backend, &
     for backend in support::servers().await {
         let server = backend.server.as_ref().expect("these have one");
         let Some(express) = Express::start(server, max_age) else { return };
-        let done = tokio::time::timeout(Duration::from_secs(120), run(&backend, &express)).await;
+        let done = tokio::time::timeout(Duration::from_secs(300), run(&backend, &express)).await;
         done.unwrap_or_else(|_| panic!("{}: no end", backend.name));
     }
 }
@@ -143,7 +143,7 @@ async fn s35_s40_what_node_wrote_stays_to_the_byte() {
     beside_express(None, async |Backend { larder, name, .. }, express| {
         let app = app(larder, support::profile());
         let mut rng = Rng::new(35);
-        for _ in 0..200 {
+        for _ in 0..support::times(10_000, 200) {
             let members: Vec<String> = ["a", "12", "\\ud800", "b", "é"]
                 .iter()
                 .map(|key| format!("\"{key}\":{}", random_json(&mut rng, 2)))
@@ -205,7 +205,7 @@ async fn s33_alternating_requests_lose_no_member() {
         let mut rng = Rng::new(33);
         let mut cookie = express.ask(r#"/change?set={"m0":0}"#, None).await.cookie();
         let mut model = BTreeMap::from([("m0".to_owned(), 0)]);
-        for step in 0..400 {
+        for step in 0..support::times(10_000, 400) {
             let member = format!("m{}", rng.below(8));
             let path = if rng.percent(25) {
                 model.remove(&member);
@@ -228,7 +228,7 @@ async fn s33_alternating_requests_lose_no_member() {
         let record = larder.get(format!("sess:{}", id_of(&cookie))).await.unwrap().expect("it is there");
         let record: serde_json::Map<String, Value> = serde_json::from_slice(&record).expect("JSON");
         let left = record.into_iter().filter(|(name, _)| name.starts_with('m'));
-        let left: BTreeMap<String, i32> =
+        let left: BTreeMap<String, usize> =
             left.map(|(name, value)| (name, serde_json::from_value(value).expect("a number"))).collect();
         assert_eq!(left, model, "{name}");
     })

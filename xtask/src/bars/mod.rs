@@ -8,6 +8,7 @@ mod append_only;
 mod durability;
 mod engine;
 mod foundation;
+mod session;
 
 use std::fmt::Write;
 use std::fs;
@@ -19,7 +20,7 @@ use crate::stages;
 
 /// The issues that have bars, by number.
 pub(crate) const ISSUES: &[(u32, &[Bar])] =
-    &[(2, foundation::BARS), (3, engine::BARS), (4, durability::BARS)];
+    &[(2, foundation::BARS), (3, engine::BARS), (4, durability::BARS), (6, session::BARS)];
 
 /// One bar.
 pub(crate) struct Bar {
