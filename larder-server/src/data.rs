@@ -9,7 +9,7 @@
 use larder::Engine;
 use larder::lane::Lane;
 use larder::persist::disk::RealDisk;
-use larder::persist::store::Loaded;
+use larder::persist::loading::Loaded;
 use parking_lot::Mutex;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;

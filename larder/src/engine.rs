@@ -11,6 +11,7 @@ use crate::keyspace::{Ledger, Shard, Sweep, WatchFlag, WriteCtx};
 use crate::lane::Lane;
 use crate::pause::Pause;
 use crate::persist::aof::Aof;
+use crate::persist::loading::LastLoad;
 use crate::persist::saver::Saver;
 use crate::persist::store::SaveState;
 use crate::pubsub::PubSub;
@@ -85,6 +86,7 @@ pub struct Engine {
     /// What is known about saving.
     pub saves: SaveState,
     pub(crate) saver: Saver,
+    pub(crate) last_load: LastLoad,
     pub(crate) sweep: Sweep,
 }
 
@@ -163,6 +165,7 @@ impl Engine {
             pause: Pause::default(),
             saves,
             saver: Saver::default(),
+            last_load: LastLoad::default(),
             sweep: Sweep::default(),
         })
     }

@@ -186,11 +186,17 @@ impl<E: Element> Table<E> {
     /// An empty table with room for `elements` at once, for who knows beforehand how many will come.
     pub fn with_room(elements: usize) -> Self {
         let mut table = Self::new();
-        if elements > 0 {
-            let slots = elements.saturating_mul(100) / usize::from(table.grow_at_percent) + 1;
-            table.main = Raw::with_buckets(slots.div_ceil(SLOTS).next_power_of_two());
-        }
+        table.reserve(elements);
         table
+    }
+
+    /// Makes an empty table that has not allocated yet as large as it will be with so many elements; for any other nothing
+    /// happens.
+    pub fn reserve(&mut self, elements: usize) {
+        if elements > 0 && self.main.buckets() == 0 {
+            let slots = elements.saturating_mul(100) / usize::from(self.grow_at_percent) + 1;
+            self.main = Raw::with_buckets(slots.div_ceil(SLOTS).next_power_of_two());
+        }
     }
 
     /// How many elements it holds.

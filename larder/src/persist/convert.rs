@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::keyspace::View;
 use crate::types::list::End;
 use crate::types::string::{Digits, StringRef};
-use crate::types::{Body, BodyRef, Hash, List, Packed, Set, Zset};
+use crate::types::{Body, BodyRef, Hash, List, Packed, Set, Zset, zset};
 use larder_structures::corrupt::Corrupt;
 use larder_structures::entry::ValueRef;
 use larder_structures::intset::Intset;
@@ -123,13 +123,13 @@ pub(crate) fn read(value: Value, config: &Config) -> Result<Option<Stored>, Dama
             Body::Hash(Hash::from_listpack(pack, config.hash_limits()).map_err(damage)?)
         }
         Value::Zset(items) => {
-            let mut zset = Zset::new();
+            let mut builder = zset::Builder::with_room(items.len());
             for (member, score) in &items {
-                if zset.insert(member, *score, config.zset_limits()).is_some() {
+                if !builder.add(member, *score, |before, _| before) {
                     return Err("each member of a sorted set once");
                 }
             }
-            Body::Zset(zset)
+            Body::Zset(builder.finish(config.zset_limits()))
         }
         Value::ZsetListpack(bytes) => {
             let pack = Listpack::from_bytes(bytes).map_err(damage)?;

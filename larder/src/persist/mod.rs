@@ -1,6 +1,6 @@
 //! What the engine keeps on disk, and how it gets there and back.
 //!
-//! But for `store`, `saver`, `background` and `convert` this room knows bytes and files and nothing of keyspaces: it turns typed values
+//! But for `store`, `saver`, `background`, `loading` and `convert` this room knows bytes and files and nothing of keyspaces: it turns typed values
 //! into Redis' snapshot format and back, and it reaches files only through [`disk::Disk`], so a test can fill the disk,
 //! fail a sync or cut the power between any two operations. It never reads a clock: creation times and expiry times are
 //! arguments.
@@ -17,7 +17,8 @@
 //! | `saver`       | saving in the background                                                |
 //! | `background`  | when that is begun                                                     |
 //! | `lock`        | one process for a set of files                                          |
-//! | `store`       | saving and loading a whole engine                                       |
+//! | `store`       | saving a whole engine while nothing moves                               |
+//! | `loading`     | loading a snapshot                                                      |
 //! | `snapshot`    | the snapshot format itself (`dump.rdb`), streaming in both directions  |
 
 pub mod aof;
@@ -28,6 +29,7 @@ pub mod crc64;
 pub mod disk;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
+pub mod loading;
 pub mod lock;
 pub mod lzf;
 pub mod saver;

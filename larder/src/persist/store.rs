@@ -1,22 +1,16 @@
-//! Between the keyspace and the snapshot file.
+//! SAVE: the gate is held, and nothing moves while the file is written, as with that of Redis.
 //!
-//! Saving holds the gate: nothing moves while the file is written, as with SAVE of Redis. The file is built beside the
-//! old one and takes its name only when it is whole and synced, so a failure or a crash leaves the old file.
-//!
-//! Loading puts keys into an engine that nobody uses yet. Keys that have expired meanwhile are left out.
+//! The file is built beside the old one and takes its name only when it is whole and synced, so a failure or a crash
+//! leaves the old file.
 
 use super::background::SavePoint;
 use super::convert;
 use super::disk::{Disk, DiskFile, replace_file};
 use super::saver::{Saved, temporary_beside};
-use super::snapshot::{
-    Item, KeyMeta, LoadError, LoadErrorKind, Origin, SnapshotReader, SnapshotWriter, WriteOptions,
-};
-use crate::effects::{Class, Effects, Event};
+use super::snapshot::{KeyMeta, Origin, SnapshotWriter, WriteOptions};
 use crate::engine::Engine;
-use crate::keyspace::{Expiry, Shard};
+use crate::keyspace::Shard;
 use crate::lane::Lane;
-use larder_structures::hash;
 use larder_structures::sync::Hold;
 use parking_lot::Mutex;
 use std::io::{self, BufWriter};
@@ -25,9 +19,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Bytes gathered before they go to the disk.
 pub(super) const WRITE_BUFFER: usize = 256 * 1024;
-
-/// What happens to a key that is loaded; nobody hears it, since nobody uses the engine yet.
-const RESTORE: Event = Event::new(Class::Generic, "restore");
 
 /// What is known about saving.
 #[derive(Debug, Default)]
@@ -50,19 +41,6 @@ pub struct SaveState {
     pub(super) is_scheduled: AtomicBool,
     pub(super) points: Mutex<Vec<SavePoint>>,
     pub(super) has_points: AtomicBool,
-}
-
-/// What a load found.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Loaded {
-    /// Keys loaded.
-    pub keys: u64,
-    /// Keys left out because they have expired.
-    pub expired: u64,
-    /// Function libraries left out, since there are no functions yet.
-    pub functions: u64,
-    /// Bytes of the snapshot. In the base of an append-only file commands may follow.
-    pub bytes: u64,
 }
 
 impl SaveState {
@@ -145,78 +123,9 @@ impl Engine {
         Ok(saved)
     }
 
-    /// Loads a snapshot into this engine, which nobody else uses yet.
-    ///
-    /// # Errors
-    /// When the file cannot be read or is not what it should be: where, in which key, and what. What came before that
-    /// place has been loaded, so the engine is not to be used.
-    pub fn load(&self, lane: &mut Lane, disk: &dyn Disk, source: &Path) -> Result<Loaded, LoadError> {
-        let failed = |error| LoadError { offset: 0, key: None, kind: LoadErrorKind::Io(error) };
-        let file = disk.open(source).map_err(failed)?;
-        let verify = self.config.rdb_checksum.load(Ordering::Relaxed);
-        let mut reader = SnapshotReader::new(file)?.verify_checksum(verify);
-        let mut loaded = Loaded::default();
-        let mut db = 0;
-        loop {
-            let offset = reader.offset();
-            let corrupt = |key: Option<&[u8]>, expected, found| {
-                let key = key.map(<[u8]>::to_vec);
-                LoadError { offset, key, kind: LoadErrorKind::Corrupt { expected, found } }
-            };
-            let Some(item) = reader.next()? else { break };
-            match item {
-                Item::Aux { .. } | Item::ResizeDb { .. } => {}
-                Item::Function(_) => loaded.functions += 1,
-                Item::SelectDb(number) => {
-                    db = usize::try_from(number).ok().filter(|db| *db < self.config.databases).ok_or_else(
-                        || corrupt(None, "a database that exists", format!("database {number}")),
-                    )?;
-                }
-                Item::Key { key, expire_at_ms, idle, freq, value } => {
-                    let expiry =
-                        expire_at_ms.map_or(Expiry::Never, |at_ms| Expiry::AtMs(at_ms.max(0) as u64));
-                    if matches!(expiry, Expiry::AtMs(at_ms) if at_ms <= lane.now_ms()) {
-                        loaded.expired += 1;
-                        continue;
-                    }
-                    let stored = convert::read(value, &self.config)
-                        .map_err(|damage| corrupt(Some(&key), damage, "something else".into()))?;
-                    // An empty collection is no key; files of old servers may have some.
-                    if let Some(stored) = stored {
-                        self.put_loaded(lane, db, &key, stored, expiry, (idle, freq));
-                        loaded.keys += 1;
-                    }
-                }
-            }
-        }
-        loaded.bytes = reader.offset();
-        Ok(loaded)
-    }
-
     /// Takes all changes so far for saved: they came from a file.
     pub(super) fn note_saved_changes(&self) {
         let changes = self.stats.sum(|lane| &lane.dirty);
         self.saves.changes_saved.store(changes, Ordering::Relaxed);
-    }
-
-    fn put_loaded(
-        &self,
-        lane: &mut Lane,
-        db: usize,
-        key: &[u8],
-        value: convert::Stored,
-        expiry: Expiry,
-        (idle_s, frequency): (Option<u64>, Option<u8>),
-    ) {
-        let index = hash::shard(hash::of(key), self.shards.len());
-        let mut hold = self.shards.one(index);
-        self.begin_effects(lane);
-        let mut writer = self.writer(lane, &mut hold, db);
-        writer.restore(key, value, expiry, RESTORE);
-        if idle_s.is_some() || frequency.is_some() {
-            writer.set_use(key, idle_s, frequency.map(u32::from));
-        }
-        // Loading is no change: nobody watches, the log does not want it, and it need not be saved.
-        lane.effects = Effects::default();
     }
 }

@@ -294,7 +294,9 @@ fn persistence(facts: &Facts<'_>, fields: &mut Fields) {
     fields.add("rdb_current_bgsave_time_sec", snapshot.map_or(-1, |running| seconds(running.began_us)));
     fields.add("rdb_saves", saves.saves.load(Relaxed));
     fields.add("rdb_last_cow_size", saves.last_waiting.load(Relaxed));
-    fields.zeros(&["rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
+    let last = &facts.engine.last_load;
+    fields.add("rdb_last_load_keys_expired", last.expired.load(Relaxed));
+    fields.add("rdb_last_load_keys_loaded", last.keys.load(Relaxed));
     append_only(facts, fields);
 }
 

@@ -204,8 +204,8 @@ impl Engine {
 
     /// Takes the cut: everything that is there becomes old. Microseconds, however many keys there are.
     fn cut(&self, at_cut: Box<dyn FnOnce() + Send>) -> io::Result<Cut> {
-        let mut hold = self.shards.all();
         let began_us = self.clock.elapsed_us();
+        let mut hold = self.shards.all();
         if self.is_poisoned() {
             return Err(io::Error::other("the data can no longer be trusted"));
         }

@@ -77,6 +77,19 @@ pub enum Value {
 }
 
 impl Value {
+    /// Whether it is a collection that was written without elements. What is packed has to be looked into for that.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Value::List(elements) => elements.is_empty(),
+            Value::ListNodes(nodes) => nodes.is_empty(),
+            Value::Set(members) => members.is_empty(),
+            Value::Hash(pairs) => pairs.is_empty(),
+            Value::Zset(pairs) => pairs.is_empty(),
+            _ => false,
+        }
+    }
+
     /// The type of the key that holds it.
     #[must_use]
     pub fn kind(&self) -> Type {

@@ -1,0 +1,300 @@
+//! Loading a snapshot, on several threads.
+//!
+//! Only one can take the file apart, since nothing in it says where an item ends. It does just that, and hands keys in
+//! batches to others, which check and build the values and put them into the tables. A batch belongs to one shard: so a
+//! worker takes one lock for all of it, and the part of a table that it fills stays in its cache. The tables are made as
+//! large beforehand as the file says, within what its length can hold.
+//!
+//! Nobody else uses the engine meanwhile.
+
+use super::convert;
+use super::disk::Disk;
+use super::snapshot::{Item, LoadError, LoadErrorKind, SnapshotReader, Value};
+use crate::effects::{Class, Effects, Event};
+use crate::engine::Engine;
+use crate::keyspace::{Expiry, PlannedKey, WriteCtx};
+use crate::lane::Lane;
+use larder_structures::hash;
+use parking_lot::Mutex;
+use std::io::Read;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+/// What happens to a key that is loaded; nobody hears it, since nobody uses the engine yet.
+const RESTORE: Event = Event::new(Class::Generic, "restore");
+/// Keys handed to a worker at once, and bytes of the file after which fewer are.
+const BATCH_KEYS: usize = 256;
+const BATCH_BYTES: u64 = 256 * 1024;
+/// Batches that may wait for a worker.
+const BATCHES_WAITING: usize = 64;
+/// Threads that fill the tables, at most: one that reads cannot feed more.
+const WORKERS_MAX: usize = 8;
+/// To fill the tables takes longer than to read. Where there is one worker for it the reader fills one in so many itself,
+/// which makes both of them end at the same time.
+const OWN_SHARDS: usize = 5;
+/// Below this length a file is loaded before threads are started.
+const SMALL_FILE: u64 = 1024 * 1024;
+/// Bytes of a file that a key takes at least, where its number of keys is believed.
+const BYTES_PER_KEY: u64 = 8;
+
+/// What a load found.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Loaded {
+    /// Keys loaded.
+    pub keys: u64,
+    /// Keys left out because they have expired.
+    pub expired: u64,
+    /// Function libraries left out, since there are no functions yet.
+    pub functions: u64,
+    /// Bytes of the snapshot. In the base of an append-only file commands may follow.
+    pub bytes: u64,
+}
+
+/// What the last load of a file has found, for INFO.
+#[derive(Debug, Default)]
+pub(crate) struct LastLoad {
+    /// Keys loaded.
+    pub(crate) keys: AtomicU64,
+    /// Keys left out because they had expired.
+    pub(crate) expired: AtomicU64,
+}
+
+/// A key on its way into the tables.
+struct Key {
+    /// Where it begins in the file.
+    offset: u64,
+    db: usize,
+    hash: u64,
+    key: Vec<u8>,
+    expiry: Expiry,
+    idle: Option<u64>,
+    freq: Option<u8>,
+    value: Value,
+}
+
+/// Keys of one shard.
+struct Batch {
+    shard: usize,
+    keys: Vec<Key>,
+}
+
+/// The first thing found wrong, in the order of the file.
+#[derive(Default)]
+struct Wrong(Mutex<Option<LoadError>>);
+
+impl Wrong {
+    fn note(&self, error: LoadError) {
+        let mut first = self.0.lock();
+        if first.as_ref().is_none_or(|first| first.offset > error.offset) {
+            *first = Some(error);
+        }
+    }
+
+    fn is_any(&self) -> bool {
+        self.0.lock().is_some()
+    }
+}
+
+impl Engine {
+    /// Loads a snapshot into this engine, which nobody else uses yet.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is not what it should be: where, in which key, and what. What came before that
+    /// place has been loaded, so the engine is not to be used.
+    pub fn load(&self, lane: &mut Lane, disk: &dyn Disk, source: &Path) -> Result<Loaded, LoadError> {
+        let failed = |error| LoadError { offset: 0, key: None, kind: LoadErrorKind::Io(error) };
+        let len = disk.len(source).map_err(failed)?;
+        let verify = self.config.rdb_checksum.load(Ordering::Relaxed);
+        let file = disk.open(source).map_err(failed)?;
+        let mut reader = SnapshotReader::new(file)?.verify_checksum(verify);
+        self.load_items(lane, &mut reader, len)
+    }
+
+    /// Loads what a reader reads of a file of `len` bytes, up to the end of the snapshot.
+    ///
+    /// # Errors
+    /// See [`Engine::load`].
+    pub(crate) fn load_items<R: Read>(
+        &self,
+        lane: &mut Lane,
+        reader: &mut SnapshotReader<R>,
+        len: u64,
+    ) -> Result<Loaded, LoadError> {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let workers = if len < SMALL_FILE { 0 } else { (processors - 1).min(WORKERS_MAX) };
+        let wrong = Wrong::default();
+        let (now_ms, now_us) = (lane.now_ms(), lane.now_us);
+        let read = thread::scope(|scope| {
+            let mut ways = Vec::new();
+            for _ in 0..workers {
+                let (way, batches) = sync_channel(BATCHES_WAITING);
+                let work = || self.put_batches(now_us, batches, &wrong);
+                let thread = thread::Builder::new().name("larder-loader".into());
+                // Without a thread the reader does its work.
+                if thread.spawn_scoped(scope, work).is_ok() {
+                    ways.push(way);
+                }
+            }
+            let to = Spread {
+                engine: self,
+                lane,
+                wrong: &wrong,
+                ways,
+                batches: (0..self.shards.len()).map(|_| (Vec::new(), 0)).collect(),
+            };
+            self.read_items(reader, now_ms, len, to)
+        });
+        let loaded = match (wrong.0.into_inner(), read) {
+            (Some(wrong), Err(error)) if error.offset < wrong.offset => return Err(error),
+            (Some(wrong), _) => return Err(wrong),
+            (None, read) => read?,
+        };
+        self.last_load.keys.store(loaded.keys, Ordering::Relaxed);
+        self.last_load.expired.store(loaded.expired, Ordering::Relaxed);
+        Ok(loaded)
+    }
+
+    /// Takes a file apart.
+    fn read_items<R: Read>(
+        &self,
+        reader: &mut SnapshotReader<R>,
+        now_ms: u64,
+        len: u64,
+        mut to: Spread<'_>,
+    ) -> Result<Loaded, LoadError> {
+        let mut loaded = Loaded::default();
+        let mut db = 0;
+        loop {
+            let offset = reader.offset();
+            let Some(item) = reader.next()? else { break };
+            match item {
+                Item::Aux { .. } => {}
+                Item::ResizeDb { keys, .. } => self.make_tables(db, keys.min(len / BYTES_PER_KEY)),
+                Item::Function(_) => loaded.functions += 1,
+                Item::SelectDb(number) => {
+                    let known = usize::try_from(number).ok().filter(|db| *db < self.config.databases);
+                    db = known.ok_or_else(|| {
+                        corrupt(offset, None, "a database that exists", format!("database {number}"))
+                    })?;
+                }
+                Item::Key { key, expire_at_ms, idle, freq, value } => {
+                    let expiry =
+                        expire_at_ms.map_or(Expiry::Never, |at_ms| Expiry::AtMs(at_ms.max(0) as u64));
+                    if matches!(expiry, Expiry::AtMs(at_ms) if at_ms <= now_ms) {
+                        loaded.expired += 1;
+                        continue;
+                    }
+                    // An empty collection is no key; files of old servers may have some.
+                    if value.is_empty() {
+                        continue;
+                    }
+                    loaded.keys += 1;
+                    let hash = hash::of(&key);
+                    let bytes = reader.offset() - offset;
+                    let key = Key { offset, db, hash, key, expiry, idle, freq, value };
+                    if !to.put(key, bytes) {
+                        break;
+                    }
+                }
+            }
+        }
+        to.finish();
+        loaded.bytes = reader.offset();
+        Ok(loaded)
+    }
+
+    /// Makes the tables of a database large enough for so many keys.
+    fn make_tables(&self, db: usize, keys: u64) {
+        let each = (keys / self.shards.len() as u64) as usize;
+        for index in 0..self.shards.len() {
+            let mut hold = self.shards.one(index);
+            let (keys, _, _) = hold.shard_mut(index).parts(self.physical(db));
+            keys.reserve(each);
+            self.report(hold.shard_mut(index));
+        }
+    }
+
+    /// A worker: puts what comes into the tables.
+    fn put_batches(&self, now_us: u64, batches: Receiver<Batch>, wrong: &Wrong) {
+        let mut lane = self.lane(false);
+        lane.set_now_us(now_us);
+        for batch in batches {
+            self.put_batch(&mut lane, batch, wrong);
+        }
+    }
+
+    fn put_batch(&self, lane: &mut Lane, batch: Batch, wrong: &Wrong) {
+        let mut hold = self.shards.one(batch.shard);
+        for Key { offset, db, hash, key, expiry, idle, freq, value } in batch.keys {
+            let stored = match convert::read(value, &self.config) {
+                Ok(Some(stored)) => stored,
+                Ok(None) => continue,
+                Err(damage) => {
+                    wrong.note(corrupt(offset, Some(&key), damage, "something else".into()));
+                    return;
+                }
+            };
+            self.begin_effects(lane);
+            let planned = PlannedKey::new(&key, hash);
+            let mut writer = WriteCtx { planned, ..self.writer(lane, &mut hold, db) };
+            writer.restore(&key, stored, expiry, RESTORE);
+            if idle.is_some() || freq.is_some() {
+                writer.set_use(&key, idle, freq.map(u32::from));
+            }
+            // Loading is no change: nobody watches, the log does not want it, and it need not be saved.
+            lane.effects = Effects::default();
+        }
+    }
+}
+
+fn corrupt(offset: u64, key: Option<&[u8]>, expected: &'static str, found: String) -> LoadError {
+    LoadError { offset, key: key.map(<[u8]>::to_vec), kind: LoadErrorKind::Corrupt { expected, found } }
+}
+
+/// Gathers keys by shard and sends them to the workers.
+struct Spread<'s> {
+    engine: &'s Engine,
+    lane: &'s mut Lane,
+    wrong: &'s Wrong,
+    ways: Vec<SyncSender<Batch>>,
+    /// Of each shard: keys, and the bytes they took in the file.
+    batches: Vec<(Vec<Key>, u64)>,
+}
+
+impl Spread<'_> {
+    /// Takes a key that took so many bytes in the file; `false` once something has been found wrong.
+    fn put(&mut self, key: Key, bytes: u64) -> bool {
+        let shard = hash::shard(key.hash, self.batches.len());
+        let (keys, waiting) = &mut self.batches[shard];
+        keys.push(key);
+        *waiting += bytes;
+        if keys.len() < BATCH_KEYS && *waiting < BATCH_BYTES {
+            return true;
+        }
+        self.send(shard);
+        !self.wrong.is_any()
+    }
+
+    fn send(&mut self, shard: usize) {
+        let (keys, _bytes) = std::mem::take(&mut self.batches[shard]);
+        if keys.is_empty() {
+            return;
+        }
+        let batch = Batch { shard, keys };
+        // Always the same one for a shard, so that a key that comes twice is what came last.
+        let is_own = self.ways.len() == 1 && shard.is_multiple_of(OWN_SHARDS);
+        let unsent = match self.ways.get(shard % self.ways.len().max(1)) {
+            Some(way) if !is_own => way.send(batch).err().map(|unsent| unsent.0),
+            _ => Some(batch),
+        };
+        if let Some(batch) = unsent {
+            self.engine.put_batch(self.lane, batch, self.wrong);
+        }
+    }
+
+    fn finish(mut self) {
+        (0..self.batches.len()).for_each(|shard| self.send(shard));
+    }
+}
