@@ -5,7 +5,7 @@
 //! one stopped, so reading a reply in many pieces costs no more than reading it at once.
 //!
 //! A count in a header is only an announcement: elements are stored as they arrive. The stack is at most
-//! [`MAX_FRAME_DEPTH`] high. The streamed types of the RESP3 text (`$?`, `*?`), which no server sends, are
+//! [`MAX_FRAME_DEPTH`] high. What is built of a reply is the reader's choice ([`Tree`]), and a budget bounds its memory. The streamed types of the RESP3 text (`$?`, `*?`), which no server sends, are
 //! refused.
 
 use std::fmt;
@@ -246,6 +246,8 @@ pub enum FrameError {
     TooLong,
     /// Collections nested deeper than [`MAX_FRAME_DEPTH`].
     TooDeep,
+    /// The reply takes more memory than the reader's budget.
+    TooLarge,
 }
 
 impl fmt::Display for FrameError {
@@ -256,6 +258,7 @@ impl fmt::Display for FrameError {
             Self::MissingLineEnd => f.write_str("missing line end in a reply"),
             Self::TooLong => f.write_str("a string in a reply is too long"),
             Self::TooDeep => f.write_str("a reply is nested too deeply"),
+            Self::TooLarge => f.write_str("a reply is larger than allowed"),
         }
     }
 }
@@ -271,47 +274,142 @@ pub fn parse_frame(buf: &[u8]) -> Result<Option<(Frame, usize)>, FrameError> {
     FrameReader::new().read(buf)
 }
 
-/// An incremental reader of replies; one per connection.
-#[derive(Debug, Default)]
-pub struct FrameReader {
+/// What is built from a reply: a [`Frame`], or whatever a client needs instead of one.
+///
+/// A client that prints replies wants the digits of a double as they came; one that only counts replies wants nothing
+/// kept at all. Both read with [`ReplyReader`], which knows the wire, and say here what to keep.
+pub trait Tree: Sized {
+    /// A reply or element without parts.
+    fn scalar(scalar: Scalar<'_>) -> Self;
+
+    /// A collection whose elements have all arrived. Maps and attributes have keys and values in turn; the last element
+    /// of an attribute is the reply it is about.
+    fn collection(kind: Collection, elements: Vec<Self>) -> Self;
+}
+
+/// A reply or element without parts, as it stands in the buffer.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Scalar<'a> {
+    /// `+`
+    Simple(&'a [u8]),
+    /// `-` or `!`
+    Error(&'a [u8]),
+    /// `:`
+    Integer(i64),
+    /// `$`
+    Bulk(&'a [u8]),
+    /// `$-1` or `_`
+    Null,
+    /// `*-1`
+    NullArray,
+    /// `#`
+    Boolean(bool),
+    /// `,`: its value, and its text on the wire.
+    Double(f64, &'a str),
+    /// `(`: the digits.
+    BigNumber(&'a str),
+    /// `=`: three characters that name the format, and the text.
+    Verbatim(&'a str, &'a [u8]),
+}
+
+/// The kinds of collections.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Collection {
+    /// `*`
+    Array,
+    /// `%`
+    Map,
+    /// `~`
+    Set,
+    /// `>`
+    Push,
+    /// `|`
+    Attribute,
+}
+
+impl Tree for Frame {
+    fn scalar(scalar: Scalar<'_>) -> Self {
+        match scalar {
+            Scalar::Simple(text) => Self::Simple(text.to_vec()),
+            Scalar::Error(text) => Self::Error(text.to_vec()),
+            Scalar::Integer(value) => Self::Integer(value),
+            Scalar::Bulk(bytes) => Self::Bulk(bytes.to_vec()),
+            Scalar::Null => Self::Null,
+            Scalar::NullArray => Self::NullArray,
+            Scalar::Boolean(value) => Self::Boolean(value),
+            Scalar::Double(value, _) => Self::Double(value),
+            Scalar::BigNumber(digits) => Self::BigNumber(digits.to_owned()),
+            Scalar::Verbatim(format, text) => {
+                Self::Verbatim { format: format.to_owned(), text: text.to_vec() }
+            }
+        }
+    }
+
+    fn collection(kind: Collection, mut elements: Vec<Self>) -> Self {
+        match kind {
+            Collection::Array => Self::Array(elements),
+            Collection::Set => Self::Set(elements),
+            Collection::Push => Self::Push(elements),
+            Collection::Map => Self::Map(pairs(elements)),
+            Collection::Attribute => {
+                // An attribute always waits for the frame it is about, so there is a last element.
+                let frame = Box::new(elements.pop().unwrap_or(Self::Null));
+                Self::Attribute { pairs: pairs(elements), frame }
+            }
+        }
+    }
+}
+
+/// An incremental reader of replies as frames; one per connection.
+pub type FrameReader = ReplyReader<Frame>;
+
+/// An incremental reader of replies, which builds a [`Tree`] of each; one per connection.
+#[derive(Debug)]
+pub struct ReplyReader<T> {
     /// First byte that is not understood yet.
     pos: usize,
     /// The line that begins at `pos` has no CR before this offset.
     scanned: usize,
     /// Open collections, the innermost last.
-    open: Vec<Open>,
+    open: Vec<Open<T>>,
+    /// Most bytes that one reply may take in memory, and what the present one has taken.
+    budget: usize,
+    spent: usize,
 }
 
 /// A collection that still misses elements.
 #[derive(Debug)]
-struct Open {
+struct Open<T> {
     kind: Collection,
     missing: usize,
-    elements: Vec<Frame>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Collection {
-    Array,
-    Map,
-    Set,
-    Push,
-    Attribute,
+    elements: Vec<T>,
 }
 
 /// What one step found.
-enum Step {
+enum Step<T> {
     /// A frame without open parts.
-    Whole(Frame),
+    Whole(T),
     /// The header of a collection with this many elements.
     Begin(Collection, usize),
 }
 
-impl FrameReader {
+impl<T> Default for ReplyReader<T> {
+    fn default() -> Self {
+        Self { pos: 0, scanned: 0, open: Vec::new(), budget: usize::MAX, spent: 0 }
+    }
+}
+
+impl<T: Tree> ReplyReader<T> {
     /// A reader at the start of a reply.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A reader that refuses replies of more than `bytes` in memory: what is in the buffer, and what is built from it.
+    #[must_use]
+    pub fn with_budget(bytes: usize) -> Self {
+        Self { budget: bytes, ..Self::default() }
     }
 
     /// Read one reply at the start of `buf`; with the number of bytes it took.
@@ -321,30 +419,37 @@ impl FrameReader {
     ///
     /// # Errors
     /// The bytes are no reply. The reader is reset; the stream has lost its frame boundaries.
-    pub fn read(&mut self, buf: &[u8]) -> Result<Option<(Frame, usize)>, FrameError> {
+    pub fn read(&mut self, buf: &[u8]) -> Result<Option<(T, usize)>, FrameError> {
         let result = self.advance(buf);
         if !matches!(result, Ok(None)) {
-            *self = Self::default();
+            *self = Self { budget: self.budget, ..Self::default() };
         }
         result
     }
 
-    fn advance(&mut self, buf: &[u8]) -> Result<Option<(Frame, usize)>, FrameError> {
+    fn advance(&mut self, buf: &[u8]) -> Result<Option<(T, usize)>, FrameError> {
         loop {
-            let mut whole = match self.step(buf)? {
+            let start = self.pos;
+            let step = self.step(buf)?;
+            if step.is_some() {
+                self.spent += size_of::<T>() + 2 * (self.pos - start);
+            }
+            if self.spent.saturating_add(buf.len() - self.pos) > self.budget {
+                return Err(FrameError::TooLarge);
+            }
+            let mut whole = match step {
                 None => return Ok(None),
-                Some(Step::Whole(frame)) => frame,
+                Some(Step::Whole(whole)) => whole,
                 Some(Step::Begin(kind, count)) => {
                     if self.open.len() >= MAX_FRAME_DEPTH {
                         return Err(FrameError::TooDeep);
                     }
-                    let elements = Vec::with_capacity(count.min(RESERVE_AHEAD));
-                    let open = Open { kind, missing: count, elements };
                     if count > 0 {
-                        self.open.push(open);
+                        let elements = Vec::with_capacity(count.min(RESERVE_AHEAD));
+                        self.open.push(Open { kind, missing: count, elements });
                         continue;
                     }
-                    open.close()
+                    T::collection(kind, Vec::new())
                 }
             };
             // A whole frame may complete the collection it is in, and that the one around it.
@@ -356,36 +461,36 @@ impl FrameReader {
                     self.open.push(open);
                     break;
                 }
-                whole = open.close();
+                whole = T::collection(open.kind, open.elements);
             }
         }
     }
 
     /// The next scalar or header.
-    fn step(&mut self, buf: &[u8]) -> Result<Option<Step>, FrameError> {
+    fn step(&mut self, buf: &[u8]) -> Result<Option<Step<T>>, FrameError> {
         let Some(sigil) = buf.get(self.pos).copied() else { return Ok(None) };
         if !b"+-:$*_,#(=!~%>|".contains(&sigil) {
             return Err(FrameError::UnknownType(sigil));
         }
         let Some((line, next)) = self.line(buf)? else { return Ok(None) };
-        let frame = match sigil {
-            b'+' => Frame::Simple(line.to_vec()),
-            b'-' => Frame::Error(line.to_vec()),
-            b':' => Frame::Integer(integer(line)?),
-            b'_' if line.is_empty() => Frame::Null,
+        let scalar = match sigil {
+            b'+' => Scalar::Simple(line),
+            b'-' => Scalar::Error(line),
+            b':' => Scalar::Integer(integer(line)?),
+            b'_' if line.is_empty() => Scalar::Null,
             b'#' => match line {
-                b"t" => Frame::Boolean(true),
-                b"f" => Frame::Boolean(false),
+                b"t" => Scalar::Boolean(true),
+                b"f" => Scalar::Boolean(false),
                 _ => return Err(FrameError::Malformed),
             },
-            b',' => Frame::Double(double(line)?),
-            b'(' => Frame::BigNumber(big_number(line)?),
-            b'$' if line == b"-1" => Frame::Null,
-            b'*' if line == b"-1" => Frame::NullArray,
+            b',' => Scalar::Double(double(line)?, text(line)?),
+            b'(' => Scalar::BigNumber(big_number(line)?),
+            b'$' if line == b"-1" => Scalar::Null,
+            b'*' if line == b"-1" => Scalar::NullArray,
             b'$' | b'=' | b'!' => {
                 let Some((payload, next)) = payload(buf, next, length(line)?)? else { return Ok(None) };
                 self.pos = next;
-                return blob(sigil, payload).map(|frame| Some(Step::Whole(frame)));
+                return blob(sigil, payload).map(|scalar| Some(Step::Whole(T::scalar(scalar))));
             }
             _ => {
                 let (kind, count) = collection(sigil, length(line)?)?;
@@ -394,7 +499,7 @@ impl FrameReader {
             }
         };
         self.pos = next;
-        Ok(Some(Step::Whole(frame)))
+        Ok(Some(Step::Whole(T::scalar(scalar))))
     }
 
     /// The text between the sigil at `pos` and its line end, and the offset behind that.
@@ -414,23 +519,6 @@ impl FrameReader {
             None => Ok(None),
             Some(b'\n') => Ok(Some((&buf[start..end], end + 2))),
             Some(_) => Err(FrameError::MissingLineEnd),
-        }
-    }
-}
-
-impl Open {
-    fn close(self) -> Frame {
-        match self.kind {
-            Collection::Array => Frame::Array(self.elements),
-            Collection::Set => Frame::Set(self.elements),
-            Collection::Push => Frame::Push(self.elements),
-            Collection::Map => Frame::Map(pairs(self.elements)),
-            Collection::Attribute => {
-                let mut elements = self.elements;
-                // An attribute always waits for the frame it is about, so there is a last element.
-                let frame = Box::new(elements.pop().unwrap_or(Frame::Null));
-                Frame::Attribute { pairs: pairs(elements), frame }
-            }
         }
     }
 }
@@ -469,13 +557,12 @@ fn payload(buf: &[u8], start: usize, len: usize) -> Result<Option<(&[u8], usize)
     }
 }
 
-fn blob(sigil: u8, payload: &[u8]) -> Result<Frame, FrameError> {
+fn blob(sigil: u8, payload: &[u8]) -> Result<Scalar<'_>, FrameError> {
     match (sigil, payload) {
-        (b'$', _) => Ok(Frame::Bulk(payload.to_vec())),
-        (b'!', _) => Ok(Frame::Error(payload.to_vec())),
-        (_, [a, b, c, b':', text @ ..]) if [a, b, c].iter().all(|byte| byte.is_ascii()) => {
-            let format = [*a, *b, *c].iter().map(|byte| char::from(*byte)).collect();
-            Ok(Frame::Verbatim { format, text: text.to_vec() })
+        (b'$', _) => Ok(Scalar::Bulk(payload)),
+        (b'!', _) => Ok(Scalar::Error(payload)),
+        (_, [_, _, _, b':', body @ ..]) if payload[..3].is_ascii() => {
+            Ok(Scalar::Verbatim(text(&payload[..3])?, body))
         }
         _ => Err(FrameError::Malformed),
     }
@@ -502,10 +589,10 @@ fn double(line: &[u8]) -> Result<f64, FrameError> {
     text(line)?.parse().map_err(|_| FrameError::Malformed)
 }
 
-fn big_number(line: &[u8]) -> Result<String, FrameError> {
+fn big_number(line: &[u8]) -> Result<&str, FrameError> {
     let digits = line.strip_prefix(b"-").or_else(|| line.strip_prefix(b"+")).unwrap_or(line);
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(FrameError::Malformed);
     }
-    Ok(text(line)?.to_owned())
+    text(line)
 }

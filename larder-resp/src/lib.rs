@@ -55,7 +55,7 @@ pub mod fuzz;
 pub use decode::{Decoded, Decoder, ProtocolError, decode_whole};
 pub use double::{G17, Strtod, format_g17, parse_double, strtod, write_double};
 pub use encode::{Deferred, Mark, ReplyWriter, write_command};
-pub use frame::{Frame, FrameError, FrameReader, parse_frame};
+pub use frame::{Collection, Frame, FrameError, FrameReader, ReplyReader, Scalar, Tree, parse_frame};
 pub use inline::split_words;
 pub use limits::{
     Limits, MAX_BULK, MAX_BULK_UNAUTHENTICATED, MAX_FRAME_BULK, MAX_FRAME_DEPTH, MAX_FRAME_LINE, MAX_INLINE,
