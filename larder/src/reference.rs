@@ -1,5 +1,5 @@
-//! The reference documentation, written from the declarations: `docs/commands.md`, `docs/commands.json` and
-//! `docs/config.md`.
+//! The reference documentation, written from the declarations: `docs/commands.md`, `docs/commands.json`,
+//! `docs/config.md`, and the table of commands that larder-cli falls back on.
 //!
 //! The texts are made here and not by the tool that writes the files, so that a test can say when a file is stale.
 
@@ -111,6 +111,25 @@ pub fn commands_json() -> String {
         );
     }
     text.push_str("}\n");
+    text
+}
+
+/// The built-in table of larder-cli: a line per command with its words, usage, summary, version, group and cost, separated
+/// by tabs.
+pub fn commands_table() -> String {
+    let mut text = String::new();
+    for registered in GROUPS.iter().flat_map(|(group, _)| of_group(*group)) {
+        let command = registered.command;
+        let fields = [
+            &title(registered),
+            command.usage,
+            command.summary,
+            command.since,
+            describe::group_word(command.group),
+            describe::complexity(command),
+        ];
+        put(&mut text, format_args!("{}\n", fields.join("\t")));
+    }
     text
 }
 

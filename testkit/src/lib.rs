@@ -18,6 +18,7 @@ pub mod port;
 pub mod rng;
 pub mod server;
 pub mod temp;
+pub mod terminal;
 mod values;
 
 pub use client::{Client, Reply};

@@ -38,7 +38,7 @@ const STAGES: &[Stage] = &[
     Stage {
         name: "build",
         counts: Counts::One,
-        commands: || vec![cargo(&["build", "--release", "-p", "larder-server"])],
+        commands: || vec![cargo(&["build", "--release", "-p", "larder-server", "-p", "larder-cli"])],
     },
     Stage { name: "clippy", counts: Counts::One, commands: clippy },
     Stage { name: "rust", counts: Counts::Rust, commands: rust },
