@@ -8,6 +8,7 @@
 
 pub(crate) mod cost;
 mod embedded;
+mod hits;
 mod memory;
 mod saving;
 mod scaling;
@@ -133,6 +134,14 @@ pub(crate) const BENCHES: &[Bench] = &[
         name: "restart",
         about: "Loading a snapshot of 5 M keys with 64-byte values that redis-server has written, as the logs tell.",
         run: saving::restart,
+    },
+    Bench {
+        name: "hits",
+        about: "How often a cache with room for a tenth of the keys has what it is asked for, by Zipf's law with exponent \
+                0.99, without and with a quarter of reads of keys that never come again; GET, and SET on a miss, at the \
+                same rate for all. Judged in points of a hundred: our LRU less redis-server's, and the policy against \
+                scans less the better LRU.",
+        run: hits::run,
     },
     Bench {
         name: "embedded",
