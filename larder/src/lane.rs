@@ -5,7 +5,7 @@
 
 use crate::effects::Effects;
 use crate::effects::log::Log;
-use crate::keyspace::eviction::Pool;
+use crate::keyspace::eviction::{Pool, access_clock};
 use crate::stats::LaneStats;
 use crate::time::Clock;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ impl Lane {
     pub(crate) fn set_now_us(&mut self, now_us: u64) {
         self.now_us = now_us;
         self.now_ms = now_us / 1000;
-        self.access_clock = (now_us / 1_000_000) as u32;
+        self.access_clock = access_clock(now_us);
     }
 
     /// Begins a call that is a turn by itself, as those from within the process are. The system is asked for the time
@@ -107,7 +107,7 @@ impl Lane {
         self.now_ms
     }
 
-    /// The access clock: Unix time in seconds, of which entries keep what their policy needs.
+    /// The access clock of this turn.
     #[inline]
     pub(crate) fn access_clock(&self) -> u32 {
         self.access_clock

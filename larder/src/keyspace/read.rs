@@ -4,7 +4,7 @@
 //! run on pinned values without any lock. What a lookup causes all the same (a hit counted, an access clock moved, an
 //! expired key to be removed) is noted, and the executor does it afterwards, still under the locks if there are any.
 
-use super::eviction::Meter;
+use super::eviction::{Meter, access_clock};
 use super::key::PlannedKey;
 use super::shard::Shard;
 use super::view::{Found, View, shared_of};
@@ -148,7 +148,7 @@ impl<'a> ReadCtx<'a> {
 
     /// How the access clocks of keys are read now.
     pub(crate) fn meter(&self) -> Meter {
-        self.engine.meter((self.now_ms / 1000) as u32)
+        self.engine.meter(access_clock(self.now_ms * 1000))
     }
 
     /// An unpredictable number.

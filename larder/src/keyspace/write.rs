@@ -214,7 +214,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
         if expiry == Expiry::Keep {
             self.expire_if_due(hash, key);
         }
-        let (engine, now_s) = (self.engine, self.clock);
+        let (engine, now) = (self.engine, self.clock);
         let index = self.shard_of(hash);
         let (keys, watchers, mut ledger) = self.hold.shard_mut(index).parts(self.physical);
         let body_memory = |entry: &StoredEntry| shared_of(entry.as_ref()).map_or(0, |body| body.memory());
@@ -229,7 +229,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
                     Expiry::Never => None,
                     Expiry::AtMs(at_ms) => Some(at_ms),
                 };
-                let clock = engine.touched(old.as_ref().clock(), now_s);
+                let clock = engine.touched(old.as_ref().clock(), now);
                 if old.overwrite(&value, at_ms, clock) {
                     return (old, (0, 0));
                 }
@@ -243,7 +243,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
             });
         } else {
             let at_ms = if let Expiry::AtMs(at_ms) = expiry { Some(at_ms) } else { None };
-            let entry = Entry::new(key, value, at_ms, engine.fresh(now_s));
+            let entry = Entry::new(key, value, at_ms, engine.fresh(now));
             before = 0;
             after = entry.as_ref().memory() + body_memory(&entry);
             keys.insert_hashed(hash, entry);

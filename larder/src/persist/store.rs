@@ -10,6 +10,7 @@ use super::saver::{Saved, temporary_beside};
 use super::snapshot::{KeyMeta, Origin, SnapshotWriter, WriteOptions};
 use crate::engine::Engine;
 use crate::keyspace::Shard;
+use crate::keyspace::eviction::access_clock;
 use crate::lane::Lane;
 use larder_structures::sync::Hold;
 use parking_lot::Mutex;
@@ -100,7 +101,7 @@ impl Engine {
             aof_base,
         })?;
         let mut saved = Saved { keys: 0 };
-        let meter = self.meter((now_us / 1_000_000) as u32);
+        let meter = self.meter(access_clock(now_us));
         for db in 0..self.config.databases {
             let physical = self.physical(db);
             let parts = || (0..self.shards.len()).filter_map(|index| hold.shard(index).db(physical));

@@ -1,6 +1,7 @@
 //! What the 24 bits of an entry say about its use, policy by policy.
 //!
-//! - Policies that ask *when* (and those that ask nothing): Unix seconds, which wrap after 194 days.
+//! - Policies that ask *when* (and those that ask nothing): Unix time in ticks of a quarter of a second, which wrap after
+//!   48 days. A small cache may turn over several times a second, and then whole seconds would not tell its keys apart.
 //! - LFU: the minute of the last use or decay in 16 bits, then a counter in 8. The counter is logarithmic: each use
 //!   raises it with probability 1 / ((counter - 5) * `lfu-log-factor` + 1), and every `lfu-decay-time` minutes without
 //!   use lower it by one. A new key begins at 5, so that it is not the first to go.
@@ -33,6 +34,8 @@ use larder_structures::entry::CLOCK_MAX;
 use larder_structures::table::Element;
 use std::sync::atomic::Ordering;
 
+/// Ticks of the access clock in a second.
+const TICKS_PER_S: u32 = 4;
 /// Where the counter of a new key begins under LFU.
 const LFU_INITIAL: u32 = 5;
 const LFU_MAX: u32 = u8::MAX as u32;
@@ -49,45 +52,51 @@ const HALVING: u32 = 8 * TURNS_PER_MEMORY as u32;
 #[derive(Clone, Copy)]
 pub(crate) struct Meter {
     pub(super) policy: Policy,
-    now_s: u32,
+    now: u32,
     turn: u32,
     log_factor: u32,
     decay_minutes: u32,
 }
 
+/// The access clock at a time in Unix microseconds: ticks, of which entries keep what their policy needs.
+#[inline]
+pub(crate) fn access_clock(now_us: u64) -> u32 {
+    (now_us / (1_000_000 / u64::from(TICKS_PER_S))) as u32
+}
+
 impl Engine {
-    /// The meter of this moment.
-    pub(crate) fn meter(&self, now_s: u32) -> Meter {
+    /// The meter of this moment of the access clock.
+    pub(crate) fn meter(&self, now: u32) -> Meter {
         let config = &self.config.eviction;
         Meter {
             policy: config.policy(),
-            now_s,
+            now,
             turn: config.turn.load(Ordering::Relaxed) & TURN_MAX,
             log_factor: config.lfu_log_factor.load(Ordering::Relaxed),
             decay_minutes: config.lfu_decay_time.load(Ordering::Relaxed),
         }
     }
 
-    /// The bits of a key that is used now, in Unix seconds, and had `before`.
+    /// The bits of a key that is used now, by the access clock, and had `before`.
     #[inline]
-    pub(crate) fn touched(&self, before: u32, now_s: u32) -> u32 {
+    pub(crate) fn touched(&self, before: u32, now: u32) -> u32 {
         if self.config.eviction.counts_uses() {
-            self.meter(now_s).used(before, || self.random())
+            self.meter(now).used(before, || self.random())
         } else {
-            now_s & CLOCK_MAX
+            now & CLOCK_MAX
         }
     }
 
     /// The bits of a new key.
     #[inline]
-    pub(crate) fn fresh(&self, now_s: u32) -> u32 {
-        if self.config.eviction.counts_uses() { self.meter(now_s).new_key() } else { now_s & CLOCK_MAX }
+    pub(crate) fn fresh(&self, now: u32) -> u32 {
+        if self.config.eviction.counts_uses() { self.meter(now).new_key() } else { now & CLOCK_MAX }
     }
 }
 
 impl Meter {
     fn minute(self) -> u32 {
-        (self.now_s / 60) & 0xffff
+        (self.now / (60 * TICKS_PER_S)) & 0xffff
     }
 
     #[cold]
@@ -125,9 +134,14 @@ impl Meter {
         self.turn.wrapping_sub(bits >> LRFU_BITS) & TURN_MAX
     }
 
+    /// Ticks since the last use, under a policy that does not count.
+    fn idle(self, bits: u32) -> u32 {
+        self.now.wrapping_sub(bits) & CLOCK_MAX
+    }
+
     /// Seconds since the last use, under a policy that does not count.
     pub(crate) fn idle_s(self, bits: u32) -> u32 {
-        self.now_s.wrapping_sub(bits) & CLOCK_MAX
+        self.idle(bits) / TICKS_PER_S
     }
 
     /// The bits of a key that was last used so many seconds ago, or was used so often, where the policy asks for it.
@@ -136,7 +150,8 @@ impl Meter {
             (true, _, Some(frequency)) if self.policy.is_lfu() => Some(self.lfu(frequency.min(LFU_MAX))),
             (true, _, Some(frequency)) => Some(self.turn << LRFU_BITS | frequency.min(LRFU_MAX)),
             (false, Some(idle_s), _) => {
-                Some(self.now_s.wrapping_sub(idle_s.min(u64::from(CLOCK_MAX)) as u32) & CLOCK_MAX)
+                let idle = idle_s.min(u64::from(CLOCK_MAX / TICKS_PER_S)) as u32 * TICKS_PER_S;
+                Some(self.now.wrapping_sub(idle) & CLOCK_MAX)
             }
             _ => None,
         }
@@ -155,7 +170,7 @@ impl Meter {
     pub(super) fn worth(self, entry: <StoredEntry as Element>::Ref<'_>, random: impl FnOnce() -> u64) -> u64 {
         let bits = entry.clock();
         match self.policy {
-            Policy::AllKeysLru | Policy::VolatileLru => u64::from(self.idle_s(bits)),
+            Policy::AllKeysLru | Policy::VolatileLru => u64::from(self.idle(bits)),
             Policy::AllKeysLfu | Policy::VolatileLfu => u64::from(LFU_MAX - self.frequency(bits)),
             Policy::AllKeysLrfu => {
                 let unpopular = u64::from(LRFU_MAX - self.frequency(bits));
@@ -183,7 +198,7 @@ mod tests {
     use super::*;
 
     fn meter(policy: Policy, now_s: u32, turn: u32) -> Meter {
-        Meter { policy, now_s, turn, log_factor: 10, decay_minutes: 1 }
+        Meter { policy, now: now_s * TICKS_PER_S, turn, log_factor: 10, decay_minutes: 1 }
     }
 
     #[test]

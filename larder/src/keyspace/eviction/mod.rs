@@ -21,7 +21,7 @@ use larder_structures::hash;
 use larder_structures::table::Element;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-pub(crate) use meter::Meter;
+pub(crate) use meter::{Meter, access_clock};
 use pool::Candidate;
 pub(crate) use pool::Pool;
 

@@ -46,6 +46,7 @@ mod walk;
 use super::snapshot::{Origin, SnapshotWriter, WriteOptions};
 use super::store::WRITE_BUFFER;
 use crate::engine::Engine;
+use crate::keyspace::eviction::access_clock;
 use crate::persist::disk::{Disk, DiskFile, replace_file};
 use handed::Handed;
 use parking_lot::{Condvar, Mutex};
@@ -226,7 +227,7 @@ impl Engine {
         let mut logical = vec![0; databases];
         (0..databases).for_each(|db| logical[self.physical(db)] = db as u64);
         let now_us = self.clock.unix_us();
-        let meter = self.meter((now_us / 1_000_000) as u32);
+        let meter = self.meter(access_clock(now_us));
         let changes = self.stats.sum(|lane| &lane.dirty);
         let cut = Cut { logical, sizes, meter, changes, now_us };
         self.saver.keys_all.store(cut.keys(), Ordering::Relaxed);
