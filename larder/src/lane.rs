@@ -69,7 +69,7 @@ impl Lane {
     /// Lets time stand at its beginning, when nothing has expired yet. Uses are counted as of now.
     pub(crate) fn stand_still(&mut self) {
         (self.now_us, self.now_ms) = (0, 0);
-        self.access_clock = (self.clock.unix_us() / 1_000_000) as u32;
+        self.access_clock = access_clock(self.clock.unix_us());
     }
 
     /// Sets the time of this turn.
