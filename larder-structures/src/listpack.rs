@@ -347,7 +347,7 @@ impl Listpack {
     /// Appends `count` entries in serialized form.
     fn extend_raw(&mut self, entries: &[u8], count: usize) {
         let end = self.end();
-        self.open(end, 0, entries.len()).copy_from_slice(entries);
+        self.open(end, 0, entries.len(), usize::MAX).copy_from_slice(entries);
         self.count += count as u32;
         self.write_header();
     }
@@ -369,7 +369,7 @@ impl Listpack {
         if self.byte_len() - old + entry.size() > bytes_max {
             return false;
         }
-        entry.write(self.open(at, old, entry.size()));
+        entry.write(self.open(at, old, entry.size(), bytes_max));
         self.count += u32::from(old == 0);
         self.write_header();
         true
@@ -377,19 +377,20 @@ impl Listpack {
 
     /// Removes `len` bytes at `at`, which hold `count` elements.
     fn cut(&mut self, at: usize, len: usize, count: usize) {
-        self.open(at, len, 0);
+        self.open(at, len, 0, usize::MAX);
         self.count -= count as u32;
         let capacity = self.buf.capacity();
         if capacity > SHRINK_FROM_BYTES && self.byte_len() < capacity / 4 {
             self.close_front();
-            self.buf.shrink_to(with_slack(self.buf.len()));
+            self.buf.shrink_to(with_slack(self.buf.len(), usize::MAX));
         }
         self.write_header();
     }
 
     /// Resizes the `old` bytes at `at` to `new` bytes and returns them, to be overwritten. At the front the header moves,
-    /// elsewhere everything behind. The header is stale until [`Listpack::write_header`].
-    fn open(&mut self, at: usize, old: usize, new: usize) -> &mut [u8] {
+    /// elsewhere everything behind. No room is made beyond `bytes_max` bytes. The header is stale until
+    /// [`Listpack::write_header`].
+    fn open(&mut self, at: usize, old: usize, new: usize, bytes_max: usize) -> &mut [u8] {
         let at_front = at == 0 && self.count > 0;
         let at = HEADER + at;
         if new > old {
@@ -397,10 +398,10 @@ impl Listpack {
             let total = self.byte_len() + more;
             assert!(u32::try_from(total).is_ok(), "a listpack is at most 4 GiB (documented limit)");
             if at_front {
-                self.reserve_front(more);
+                self.reserve_front(more, bytes_max);
                 self.start -= more as u32;
             } else {
-                self.reserve_back(more);
+                self.reserve_back(more, bytes_max);
                 let from = self.start as usize + at + old;
                 let end = self.buf.len();
                 self.buf.resize(end + more, 0);
@@ -419,13 +420,13 @@ impl Listpack {
     }
 
     /// Makes room for `more` bytes before the header.
-    fn reserve_front(&mut self, more: usize) {
+    fn reserve_front(&mut self, more: usize, bytes_max: usize) {
         let start = self.start as usize;
         if start >= more {
             return;
         }
         let len = self.byte_len();
-        let slack = with_slack(len + more) - len;
+        let slack = with_slack(len + more, bytes_max) - len;
         if len + slack <= self.buf.capacity() {
             self.buf.resize(len + slack, 0);
             self.buf.copy_within(start..start + len, slack);
@@ -440,7 +441,7 @@ impl Listpack {
     }
 
     /// Makes room for `more` bytes behind the end.
-    fn reserve_back(&mut self, more: usize) {
+    fn reserve_back(&mut self, more: usize, bytes_max: usize) {
         let len = self.buf.len();
         if self.buf.capacity() - len >= more {
             return;
@@ -448,7 +449,7 @@ impl Listpack {
         if self.start as usize >= self.byte_len() / 2 + more {
             self.close_front();
         } else {
-            self.buf.reserve_exact(with_slack(len + more) - len);
+            self.buf.reserve_exact(with_slack(len + more, bytes_max) - len);
         }
     }
 
@@ -477,7 +478,8 @@ impl Listpack {
     }
 }
 
-/// The capacity to reserve when `len` bytes are needed and more will follow: a quarter more, in steps of 16 bytes.
-fn with_slack(len: usize) -> usize {
-    (len + len / 4 + 15) & !15
+/// The capacity to reserve when `len` bytes are needed and more will follow, but never more than `bytes_max`: a quarter
+/// more, in steps of 16 bytes.
+fn with_slack(len: usize, bytes_max: usize) -> usize {
+    ((len + len / 4 + 15) & !15).min(bytes_max.max(len))
 }

@@ -31,6 +31,8 @@ use store::{At, Store};
 const COUNTED_NODE_BYTES_MAX: usize = 8192;
 /// A value that leaves a node less than this for header and entry overhead becomes a plain node.
 const PLAIN_MARGIN_BYTES: usize = 16;
+/// Nodes from which on a list is long: one more of full size is little beside those it has.
+const LONG_LIST_NODES: usize = 8;
 
 /// A piece of the list: some elements packed, or a large one by itself.
 #[derive(Clone, Debug)]
@@ -359,12 +361,18 @@ impl Quicklist {
         value.len() + PLAIN_MARGIN_BYTES > self.bytes_max()
     }
 
-    /// A node for `value` alone: plain if large. In a list that fills nodes it gets some room at once.
+    /// A node for `value` alone: plain if large. In a list that fills nodes it gets some room at once, in a long one all
+    /// that it can take, so that it is never moved.
     fn new_node(&self, value: &[u8]) -> Node {
         if self.is_large(value) {
             return Node::Plain(value.into());
         }
-        let roomy = if self.node_count() > 0 && self.fill < 0 { self.bytes_max() / 4 } else { 0 };
+        let roomy = match self.node_count() {
+            _ if self.fill >= 0 => 0,
+            0 => 0,
+            1..LONG_LIST_NODES => self.bytes_max() / 4,
+            _ => self.bytes_max(),
+        };
         let mut pack = Listpack::with_capacity(roomy.max(EMPTY_BYTES + entry_bytes(value)));
         pack.push_back(value);
         Node::Packed(pack)
