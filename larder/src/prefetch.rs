@@ -4,12 +4,30 @@
 //! One after the other that is most of what a GET costs. The keys of commands that were received together are known
 //! before the first of them runs, so their misses can overlap: first all buckets are fetched, then all entries, and then
 //! the commands run, strictly in order. Nothing is decided here; what a command finds, it finds under its lock.
+//!
+//! A member of a large set, or a field of a large hash, is a second lookup of the same kind, in the table of the
+//! collection, which is known once the entry is there: two more rounds, if any command asks for such.
 
 use crate::engine::Engine;
+use crate::keyspace::StoredEntry;
+use larder_structures::entry::ValueRef;
 use larder_structures::hash;
+use larder_structures::record::Record;
+use larder_structures::table::Table;
 
 /// Bytes of data below which nothing is fetched: all of it is in some cache already.
 const WORTH_FROM: u64 = 4 * 1024 * 1024;
+
+/// What a command will look up.
+#[derive(Debug, Clone, Copy)]
+pub struct Lookup {
+    /// The logical database.
+    pub(crate) db: usize,
+    /// The hash of the key.
+    pub(crate) key: u64,
+    /// The hash of a member or field of the collection under it.
+    pub(crate) member: Option<u64>,
+}
 
 impl Engine {
     /// Whether there is so much data that [`Engine::prefetch`] pays.
@@ -18,22 +36,46 @@ impl Engine {
         self.data_memory() >= WORTH_FROM
     }
 
-    /// Fetches what lookups will need, given logical databases and the hashes of keys ([`crate::Plan::key_hash`]). Useful
-    /// for two to about thirty of them; a shard that is busy is passed over.
-    pub fn prefetch(&self, keys: impl Iterator<Item = (usize, u64)> + Clone) {
-        for (db, hash) in keys.clone() {
-            if let Some(hold) = self.shards.try_one(hash::shard(hash, self.shards.len()))
-                && let Some(db) = hold.shard(hash::shard(hash, self.shards.len())).db(self.physical(db))
-            {
-                db.keys.prefetch_bucket(hash);
+    /// Fetches what lookups will need ([`crate::Plan::lookup`]). Useful for two to about thirty of them; a shard that is
+    /// busy is passed over.
+    pub fn prefetch(&self, lookups: impl Iterator<Item = Lookup> + Clone) {
+        let mut has_members = false;
+        for lookup in lookups.clone() {
+            has_members |= lookup.member.is_some();
+            self.with_keys_of(lookup, |keys| keys.prefetch_bucket(lookup.key));
+        }
+        for lookup in lookups.clone() {
+            self.with_keys_of(lookup, |keys| keys.prefetch_entry(lookup.key));
+        }
+        if has_members {
+            for lookup in lookups.clone() {
+                self.with_members_of(lookup, Table::prefetch_bucket);
+            }
+            for lookup in lookups {
+                self.with_members_of(lookup, Table::prefetch_entry);
             }
         }
-        for (db, hash) in keys {
-            if let Some(hold) = self.shards.try_one(hash::shard(hash, self.shards.len()))
-                && let Some(db) = hold.shard(hash::shard(hash, self.shards.len())).db(self.physical(db))
-            {
-                db.keys.prefetch_entry(hash);
-            }
+    }
+
+    #[inline]
+    fn with_keys_of(&self, lookup: Lookup, work: impl FnOnce(&Table<StoredEntry>)) {
+        let index = hash::shard(lookup.key, self.shards.len());
+        if let Some(hold) = self.shards.try_one(index)
+            && let Some(db) = hold.shard(index).db(self.physical(lookup.db))
+        {
+            work(&db.keys);
         }
+    }
+
+    #[inline]
+    fn with_members_of(&self, lookup: Lookup, work: impl FnOnce(&Table<Record>, u64)) {
+        let Some(member) = lookup.member else { return };
+        self.with_keys_of(lookup, |keys| {
+            if let Some(ValueRef::Body(body)) = keys.candidate(lookup.key).map(|entry| entry.value())
+                && let Some(table) = body.table()
+            {
+                work(table, member);
+            }
+        });
     }
 }

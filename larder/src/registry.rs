@@ -1,6 +1,6 @@
 //! From a name to its command.
 
-use crate::command::{Command, Find, Keys, Run, Trait};
+use crate::command::{Command, Find, Group, Keys, Run, Trait};
 use crate::commands;
 use crate::usage::Usage;
 use larder_resp::Request;
@@ -26,6 +26,8 @@ pub struct Registered {
     pub(crate) single_key: bool,
     /// A command on that one key which never takes long: the case that execution does not have to look further for.
     pub(crate) is_short: bool,
+    /// Whether a short command looks up, in the collection under its key, what argument 2 names.
+    pub(crate) looks_up_member: bool,
     /// Whether it writes keys.
     pub(crate) is_write: bool,
     /// Whether it holds the gate for nearly all of its time.
@@ -99,6 +101,9 @@ impl Registered {
         let single_key = matches!(command.keys, [Keys { find: Find::Range { first: 1, last: 1, .. }, .. }]);
         let is_short =
             single_key && command.work.is_none() && matches!(command.run, Run::Read(_) | Run::Write(_));
+        let looks_up_member = is_short
+            && matches!(command.group, Group::Hash | Group::Set)
+            && ["key field", "key member"].iter().any(|start| command.usage.starts_with(start));
         Registered {
             command,
             parent,
@@ -108,6 +113,7 @@ impl Registered {
             subcommands: Vec::new(),
             single_key,
             is_short,
+            looks_up_member,
             is_write: command.is_write(),
             holds_gate: matches!(command.run, Run::Gate(..)) || command.is(Trait::HoldsGate),
             words,

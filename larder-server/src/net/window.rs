@@ -70,9 +70,7 @@ impl Window {
     /// Fetches what the requests will look up. One alone would gain nothing.
     pub(super) fn prefetch(&self, engine: &Engine) {
         if self.requests.len() > 1 && engine.is_prefetch_worth() {
-            engine.prefetch(
-                self.requests.iter().filter_map(|ahead| Some((ahead.db as usize, ahead.plan.key_hash()?))),
-            );
+            engine.prefetch(self.requests.iter().filter_map(|ahead| ahead.plan.lookup(ahead.db as usize)));
         }
     }
 

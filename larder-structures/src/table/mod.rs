@@ -396,6 +396,15 @@ impl<E: Element> Table<E> {
         self.table_of(hash).prefetch_candidates(hash);
     }
 
+    /// The first element that may be the one under a key of this hash. It may be another, and the one looked for may be
+    /// further on: for who fetches ahead what it holds, which does no harm then.
+    #[inline]
+    pub fn candidate(&self, hash: u64) -> Option<E::Ref<'_>> {
+        let word = self.table_of(hash).candidate(hash)?;
+        // SAFETY: a slot holds an element, which cannot change while the table is borrowed.
+        Some(unsafe { E::borrow(raw::address(word)) })
+    }
+
     /// Checks what must always hold; for tests.
     ///
     /// # Panics

@@ -244,6 +244,18 @@ impl Raw {
         }
     }
 
+    /// The first slot of the first bucket whose element may be that of a hash.
+    #[inline]
+    pub(super) fn candidate(&self, hash: u64) -> Option<u64> {
+        if self.count == 0 {
+            return None;
+        }
+        // SAFETY: buckets live as long as the table, which is borrowed.
+        let line = unsafe { self.bucket(self.index(hash)).as_ref() };
+        let candidates = line.slots_tagged(hash::tag(hash));
+        (candidates != 0).then(|| line.slots[(candidates.trailing_zeros() / MASK_BITS) as usize])
+    }
+
     /// Appends an element to its chain.
     pub(super) fn push(&mut self, hash: u64, element: NonNull<u8>, flags: u64) {
         let new = word(hash, element, flags);

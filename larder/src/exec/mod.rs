@@ -25,6 +25,7 @@ use crate::engine::{Engine, ServerCtx, Step};
 use crate::fault::{Fault, Outcome};
 use crate::keyspace::{Notes, PlannedKey, ReadCtx, Shard, Source, WriteCtx};
 use crate::lane::Lane;
+use crate::prefetch::Lookup;
 use crate::registry::{self, Registered};
 use crate::session::{Parking, Replies, Session};
 use larder_resp::{Proto, ReplyWriter, Request};
@@ -46,13 +47,17 @@ pub struct Plan {
     registered: Option<&'static Registered>,
     /// The hash of its key, if it is a short command on one key.
     hash: u64,
+    /// The hash of the first member or field that it looks up, if it does; else 0.
+    member: u64,
 }
 
 impl Plan {
-    /// The hash of the one key that a short command will look up, for who wants to fetch it into the cache beforehand.
+    /// What a short command will look up in a logical database, for who wants to fetch it into the cache beforehand.
     #[inline]
-    pub fn key_hash(&self) -> Option<u64> {
-        self.registered.filter(|registered| registered.is_short).map(|_| self.hash)
+    pub fn lookup(&self, db: usize) -> Option<Lookup> {
+        let registered = self.registered.filter(|registered| registered.is_short)?;
+        let member = registered.looks_up_member.then_some(self.member);
+        Some(Lookup { db, key: self.hash, member })
     }
 
     /// Whether there is a command of this name that takes so many arguments, and works on keys or is needed between
@@ -76,8 +81,14 @@ impl Engine {
     #[inline]
     pub fn plan(&self, request: Request<'_>) -> Plan {
         let registered = admit::resolve(request);
-        let is_short = registered.is_some_and(|registered| registered.is_short);
-        Plan { registered, hash: if is_short { hash::of(request.arg(1)) } else { 0 } }
+        let (mut hash, mut member) = (0, 0);
+        if let Some(registered) = registered.filter(|registered| registered.is_short) {
+            hash = hash::of(request.arg(1));
+            if registered.looks_up_member {
+                member = hash::of(request.arg(2));
+            }
+        }
+        Plan { registered, hash, member }
     }
 
     /// Executes one request of a connection and appends its reply to `out`.

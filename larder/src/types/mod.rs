@@ -23,6 +23,10 @@ pub use zset::{Zset, ZsetRef};
 
 use larder_structures::intset::IntsetRef;
 use larder_structures::listpack::ListpackRef;
+use larder_structures::record::Record;
+use larder_structures::table::Table;
+use records::Records;
+use std::sync::Arc;
 
 /// A value too large, or too structured, for its entry.
 #[derive(Debug, Clone)]
@@ -282,6 +286,16 @@ impl Body {
             Body::Hash(hash) => Collection::packed(hash),
             Body::Zset(zset) => Collection::packed(zset),
         }
+    }
+
+    /// The table of its members or fields, if it has one: for who fetches ahead what a lookup there will need.
+    pub(crate) fn table(&self) -> Option<&Table<Record>> {
+        let records = match self {
+            Body::Set(set) => set.large(),
+            Body::Hash(hash) => hash.large(),
+            Body::Bytes(_) | Body::List(_) | Body::Zset(_) => None,
+        };
+        records.map(Records::table)
     }
 
     /// How many elements it has; 1 for a string.

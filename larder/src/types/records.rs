@@ -50,6 +50,11 @@ impl Records {
         self.table.get_hashed(hash, key).is_some()
     }
 
+    /// The table, for who fetches ahead.
+    pub(super) fn table(&self) -> &Table<Record> {
+        &self.table
+    }
+
     /// Adds a record whose key is absent.
     pub(super) fn add(&mut self, record: Record) {
         self.bytes += record.memory();

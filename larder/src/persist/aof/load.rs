@@ -260,7 +260,7 @@ impl<'l> Loading<'l> {
             end += len;
         }
         let db = self.session.db();
-        self.engine.prefetch(window.iter().filter_map(|(_, _, plan)| Some((db, plan.key_hash()?))));
+        self.engine.prefetch(window.iter().filter_map(|(_, _, plan)| plan.lookup(db)));
         let offset = reader.offset();
         let mut ends = window.iter().skip(1).map(|(first, ..)| *first);
         let mut result = Ok(());
