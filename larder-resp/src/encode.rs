@@ -147,6 +147,15 @@ impl<'a> ReplyWriter<'a> {
         self.out.extend_from_slice(b"\r\n");
     }
 
+    /// What stands around a bulk string of `len` bytes that are sent from where they are. Returns where in the output
+    /// they belong.
+    pub fn bulk_around(&mut self, len: usize) -> usize {
+        count(self.out, b'$', len);
+        let at = self.out.len();
+        self.out.extend_from_slice(b"\r\n");
+        at
+    }
+
     /// A bulk string that holds the decimal digits of `value`.
     #[inline]
     pub fn bulk_integer(&mut self, value: i64) {

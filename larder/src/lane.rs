@@ -10,6 +10,15 @@ use crate::stats::LaneStats;
 use crate::time::Clock;
 use std::sync::Arc;
 
+/// A large string that is part of a reply and was not copied there: the same bytes are in the keyspace, until they are
+/// replaced or changed.
+pub struct Attachment {
+    /// Where in the output it belongs: between what stands before that place and what follows.
+    pub at: usize,
+    /// Its bytes.
+    pub bytes: Arc<Vec<u8>>,
+}
+
 /// One thread's part of the engine; see the module's text. Made by [`crate::Engine::lane`].
 pub struct Lane {
     pub(crate) clock: Arc<dyn Clock>,
@@ -33,6 +42,10 @@ pub struct Lane {
     pub(crate) hands_off: bool,
     /// Candidates for eviction.
     pub(crate) pool: Pool,
+    /// Whether large strings may be attached to replies.
+    pub(crate) attaches: bool,
+    /// What the last reply has attached.
+    pub(crate) attached: Vec<Attachment>,
 }
 
 impl Lane {
@@ -53,9 +66,22 @@ impl Lane {
             seen: 0,
             hands_off,
             pool: Pool::default(),
+            attaches: false,
+            attached: Vec::new(),
         };
         lane.set_now_us(lane.clock.unix_us());
         lane
+    }
+
+    /// The lane, for a caller who asks for [`Lane::attached`] after each command, and sends that with the reply.
+    pub fn attaching(self) -> Lane {
+        Lane { attaches: true, ..self }
+    }
+
+    /// What the reply to the last command has attached, in order.
+    #[inline]
+    pub fn attached(&mut self) -> &mut Vec<Attachment> {
+        &mut self.attached
     }
 
     /// Begins a turn: reads the clock once for all commands that follow.

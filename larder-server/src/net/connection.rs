@@ -301,6 +301,7 @@ impl Connection {
             }
             let out = self.outbox.writer(pool);
             let step = server.engine.execute_planned(lane, session, ahead.plan, request, out);
+            self.attach(lane);
             if !self.go_on(server, step, ahead.consumed) {
                 return false;
             }
@@ -319,6 +320,7 @@ impl Connection {
                     return false;
                 }
                 let step = server.engine.execute(lane, session, request, self.outbox.writer(pool));
+                self.attach(lane);
                 self.go_on(server, step, consumed)
             }
             Ok(Decoded::Skip { consumed }) => {
@@ -339,6 +341,14 @@ impl Connection {
                     .verbose(format_args!("{error} from client: {}", self.client.describe(lane.now_ms())));
                 false
             }
+        }
+    }
+
+    /// Attaches to the reply to the command just executed what it did not copy.
+    #[inline]
+    fn attach(&mut self, lane: &mut Lane) {
+        if !lane.attached().is_empty() {
+            self.outbox.attach(lane.attached());
         }
     }
 

@@ -83,7 +83,7 @@ impl EventLoop {
     ) -> io::Result<EventLoop> {
         let mailbox = Arc::clone(&server.mailboxes[index]);
         let log_waker = LogWaker::new(Arc::clone(&mailbox));
-        let lane = server.engine.lane(true);
+        let lane = server.engine.lane(true).attaching();
         let mut listening = Vec::new();
         for (nth, mut listener) in listeners.into_iter().enumerate() {
             poll.registry().register(listener.source(), Token(LISTENERS_FROM + nth), Interest::READABLE)?;

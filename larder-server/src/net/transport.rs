@@ -8,7 +8,7 @@ use rustix::buffer::spare_capacity;
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 use socket2::SockRef;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, IoSlice, Read as _, Write as _};
 
 /// A connected socket.
 pub(crate) enum Transport {
@@ -59,6 +59,25 @@ impl Transport {
                 Transport::Tcp(stream) => stream.write(bytes),
                 Transport::Unix(stream) => stream.write(bytes),
                 Transport::Tls(stream) => stream.write(bytes),
+            };
+            match written {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+                other => return other,
+            }
+        }
+    }
+
+    /// [`Transport::write`] for several pieces, one after the other.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub(crate) fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        loop {
+            let written = match self {
+                Transport::Tcp(stream) => stream.write_vectored(pieces),
+                Transport::Unix(stream) => stream.write_vectored(pieces),
+                Transport::Tls(_) => return pieces.first().map_or(Ok(0), |first| self.write(first)),
             };
             match written {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

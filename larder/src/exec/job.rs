@@ -101,6 +101,7 @@ impl Engine {
                 now_ms: lane.now_ms(),
                 clock: None,
                 planned: PlannedKey::NONE,
+                attaches: false,
                 notes: Notes::default(),
             };
             let computed = match job.registered.command.run {

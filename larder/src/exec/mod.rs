@@ -154,6 +154,7 @@ impl Engine {
         };
         if session.replies != Replies::On && !matches!(step, Step::Parked) && is_muted(session) {
             out.truncate(start);
+            lane.attached.clear();
             if let Step::Long(job) = &mut step {
                 job.is_mute = true;
             }
@@ -506,6 +507,7 @@ impl Engine {
             now_ms: lane.now_ms(),
             clock: touches.then(|| lane.access_clock()),
             planned: PlannedKey::NONE,
+            attaches: lane.attaches,
             notes: Default::default(),
         }
     }
@@ -595,10 +597,14 @@ fn agree_with(lane: &mut Lane, shard: &mut Shard) {
     }
 }
 
-/// Counts the hits and misses of a reader, and returns the keys it found expired.
+/// Counts the hits and misses of a reader, keeps what its reply has attached, and returns the keys it found expired.
 #[inline]
-pub(crate) fn count_lookups(lane: &Lane, notes: Notes) -> Vec<Box<[u8]>> {
+pub(crate) fn count_lookups(lane: &mut Lane, notes: Notes) -> Vec<Box<[u8]>> {
     lane.stats.hits.add(notes.hits.get());
     lane.stats.misses.add(notes.misses.get());
+    let attached = notes.attached.into_inner();
+    if !attached.is_empty() {
+        lane.attached.extend(attached);
+    }
     notes.expired.into_inner()
 }

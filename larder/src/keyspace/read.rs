@@ -10,12 +10,15 @@ use super::shard::Shard;
 use super::view::{Found, View, shared_of};
 use crate::engine::Engine;
 use crate::fault::Fault;
+use crate::lane::Attachment;
 use crate::types::string::StringRef;
 use crate::types::{Body, Collection, Packed};
+use larder_resp::ReplyWriter;
 use larder_structures::entry::{EntryRef, ValueRef};
 use larder_structures::hash;
 use larder_structures::sync::{Hold, Pin, Pinned, Shared};
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 
 /// Where a reading command finds its keys.
 #[derive(Clone, Copy)]
@@ -47,6 +50,7 @@ pub(crate) struct Notes {
     pub(crate) hits: Cell<u64>,
     pub(crate) misses: Cell<u64>,
     pub(crate) expired: RefCell<Vec<Box<[u8]>>>,
+    pub(crate) attached: RefCell<Vec<Attachment>>,
 }
 
 /// What a reading handler works with.
@@ -61,6 +65,8 @@ pub struct ReadCtx<'a> {
     /// What lookups set access clocks to; `None` leaves them alone.
     pub(crate) clock: Option<u32>,
     pub(crate) planned: PlannedKey<'a>,
+    /// Whether a large string may be sent from where it is; see [`Attachment`].
+    pub(crate) attaches: bool,
     pub(crate) notes: Notes,
 }
 
@@ -122,6 +128,22 @@ impl<'a> ReadCtx<'a> {
     #[inline(always)]
     pub fn string(&self, key: &[u8]) -> Result<Option<StringRef<'_>>, Fault> {
         self.find(key).map(|found| found.view.string()).transpose()
+    }
+
+    /// Replies the string that was found: one that is large enough is not copied if it can be sent from where it is.
+    ///
+    /// # Errors
+    /// [`Fault::WRONG_TYPE`] if it is something else.
+    #[inline]
+    pub fn reply_string(&self, found: &Found<'_>, reply: &mut ReplyWriter<'_>) -> Result<(), Fault> {
+        match found.attachable() {
+            Some(bytes) if self.attaches => {
+                let at = reply.bulk_around(bytes.len());
+                self.notes.attached.borrow_mut().push(Attachment { at, bytes: Arc::clone(bytes) });
+            }
+            _ => found.view.string()?.reply(reply),
+        }
+        Ok(())
     }
 
     /// The collection of type `T` under `key`.

@@ -7,6 +7,11 @@ use crate::types::{Body, BodyRef, Collection, Packed, Type};
 use larder_structures::entry::{EntryRef, ValueRef};
 use larder_structures::sync::{Pinned, Shared};
 use larder_structures::table::Element;
+use std::sync::Arc;
+
+/// Bytes from which on a string is sent from where it is: below, a system call for several pieces costs more than the
+/// copy.
+const ATTACHED_FROM: usize = 16 * 1024;
 
 /// A value.
 #[derive(Clone, Copy)]
@@ -51,6 +56,15 @@ impl<'a> Found<'a> {
             is_raw: facts.is_marked,
             entry_memory: facts.memory,
             body,
+        }
+    }
+
+    /// Its string, if it is so large that copying it is worth avoiding.
+    #[inline]
+    pub(super) fn attachable(&self) -> Option<&'a Arc<Vec<u8>>> {
+        match self.body.map(|shared| &**shared) {
+            Some(Body::Bytes(bytes)) if bytes.len() >= ATTACHED_FROM => Some(bytes),
+            _ => None,
         }
     }
 

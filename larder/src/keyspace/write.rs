@@ -20,6 +20,7 @@ use larder_structures::sync::{Hold, Pinned};
 use larder_structures::table::Slot;
 use larder_structures::{decimal, hash};
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 /// What a handler that writes works with.
 pub struct WriteCtx<'c, 'h> {
@@ -72,6 +73,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
             now_ms: self.now_ms,
             clock: Some(self.clock),
             planned: self.planned,
+            attaches: false,
             notes: Notes::default(),
         }
     }
@@ -137,7 +139,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
         let value = match decimal::parse_canonical_i64(bytes) {
             Some(number) => Value::Integer(number),
             None if bytes.len() <= EMBEDDED_MAX => Value::Bytes(bytes),
-            None => Value::Body(Pinned::new(Body::Bytes(bytes.to_vec()))),
+            None => Value::Body(Pinned::new(Body::Bytes(Arc::new(bytes.to_vec())))),
         };
         self.set_value(key, value, expiry, event);
     }
@@ -147,7 +149,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
         let value = if bytes.len() <= EMBEDDED_MAX {
             Value::Bytes(bytes)
         } else {
-            Value::Body(Pinned::new(Body::Bytes(bytes.to_vec())))
+            Value::Body(Pinned::new(Body::Bytes(Arc::new(bytes.to_vec()))))
         };
         self.set_value(key, value, expiry, event);
     }
@@ -273,6 +275,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
             let shrunk = unshare(&mut slot);
             self.engine.account(&mut ledger, -shrunk);
             let Some(Body::Bytes(bytes)) = slot.body_mut() else { return Err(Fault::WRONG_TYPE) };
+            let bytes = Arc::make_mut(bytes);
             let before = bytes.capacity();
             result = edit(bytes)?;
             let grown = bytes.capacity() as i64 - before as i64;
@@ -283,8 +286,8 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
                 None => Vec::new(),
             };
             result = edit(&mut bytes)?;
-            let body =
-                (bytes.len() > EMBEDDED_MAX).then(|| Pinned::new(Body::Bytes(std::mem::take(&mut bytes))));
+            let body = (bytes.len() > EMBEDDED_MAX)
+                .then(|| Pinned::new(Body::Bytes(Arc::new(std::mem::take(&mut bytes)))));
             let value = body.map_or(Value::Bytes(&bytes), Value::Body);
             let memory = |entry: &StoredEntry| {
                 entry.as_ref().memory() + shared_of(entry.as_ref()).map_or(0, |body| body.memory())

@@ -31,8 +31,9 @@ use std::sync::Arc;
 /// A value too large, or too structured, for its entry.
 #[derive(Debug, Clone)]
 pub enum Body {
-    /// A long string, or one that grows by APPEND and SETRANGE.
-    Bytes(Vec<u8>),
+    /// A long string, or one that grows by APPEND and SETRANGE. It may be on its way to clients while it is replaced;
+    /// whoever changes it in place then changes a copy.
+    Bytes(Arc<Vec<u8>>),
     /// A list.
     List(List),
     /// A set.
@@ -307,7 +308,7 @@ impl Body {
     pub fn memory(&self) -> usize {
         size_of::<larder_structures::sync::Shared<Body>>()
             + match self {
-                Body::Bytes(bytes) => bytes.capacity(),
+                Body::Bytes(bytes) => size_of::<[usize; 2]>() + size_of::<Vec<u8>>() + bytes.capacity(),
                 Body::List(list) => list.memory(),
                 Body::Set(set) => set.memory(),
                 Body::Hash(hash) => hash.memory(),

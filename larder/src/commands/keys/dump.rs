@@ -28,6 +28,7 @@ pub(super) const DUMP: Command = Command {
     work: Some(|ctx, mut args| args.key().ok().and_then(|key| ctx.peek(key)).map_or(0, |found| size(&found))),
     ..Command::KEYS
 };
+use std::sync::Arc;
 
 fn dump(ctx: &ReadCtx<'_>, mut args: Args<'_>, reply: &mut ReplyWriter<'_>) -> Outcome {
     let Some(found) = ctx.find(args.key()?) else {
@@ -133,7 +134,7 @@ fn read_payload(ctx: &ReadCtx<'_>, args: Args<'_>) -> Result<Computed, Fault> {
         _ => BAD_DATA,
     })?;
     match convert::read(value, ctx.config()) {
-        Ok(Some(Stored::String(bytes))) => Ok(Some(Body::Bytes(bytes))),
+        Ok(Some(Stored::String(bytes))) => Ok(Some(Body::Bytes(Arc::new(bytes)))),
         Ok(Some(Stored::Body(body))) => Ok(Some(body)),
         Ok(None) | Err(_) => Err(BAD_DATA),
     }

@@ -57,6 +57,7 @@ pub(super) const RENAMENX: Command = Command {
     run: Run::Write(renamenx),
     ..Command::KEYS
 };
+use std::sync::Arc;
 
 fn renamenx(ctx: &mut WriteCtx<'_, '_>, mut args: Args<'_>, reply: &mut ReplyWriter<'_>) -> Outcome {
     let (key, newkey) = (args.key()?, args.key()?);
@@ -160,7 +161,7 @@ fn copy_value(ctx: &ReadCtx<'_>, args: Args<'_>) -> Result<Computed, Fault> {
         Some(_) if is_in_the_way() => None,
         Some(View::Body(body)) => Some(body.to_body()),
         Some(View::String(StringRef::Bytes(bytes))) if bytes.len() > crate::types::LARGE_BYTES => {
-            Some(Body::Bytes(bytes.to_vec()))
+            Some(Body::Bytes(Arc::new(bytes.to_vec())))
         }
         Some(View::String(_)) => None,
     })

@@ -18,8 +18,8 @@ pub(super) const GET: Command = Command {
 };
 
 fn get(ctx: &ReadCtx<'_>, mut args: Args<'_>, reply: &mut ReplyWriter<'_>) -> Outcome {
-    match ctx.string(args.key()?)? {
-        Some(string) => string.reply(reply),
+    match ctx.find(args.key()?) {
+        Some(found) => ctx.reply_string(&found, reply)?,
         None => reply.null(),
     }
     Ok(())
