@@ -7,6 +7,7 @@ use mio::{Interest, Registry, Token};
 use rustix::buffer::spare_capacity;
 use rustix::fd::AsFd;
 use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use socket2::SockRef;
 use std::io::{self, IoSlice, Read as _, Write as _};
 
@@ -133,7 +134,8 @@ pub(crate) fn is_transient(error: &io::Error) -> bool {
 
 fn read_plain(stream: impl AsFd, into: &mut Vec<u8>) -> io::Result<Received> {
     let room = into.capacity() - into.len();
-    match rustix::io::read(stream, spare_capacity(into)) {
+    // Not `read`: that takes the detour through the file system.
+    match rustix::net::recv(stream, spare_capacity(into), RecvFlags::empty()).map(|(count, _)| count) {
         Ok(0) => Ok(Received::End),
         Ok(count) => Ok(Received::Bytes { count, may_be_more: count == room }),
         Err(Errno::WOULDBLOCK) => Ok(Received::Bytes { count: 0, may_be_more: false }),
