@@ -15,6 +15,7 @@ pub mod hit_ratio;
 pub mod pace;
 pub mod policy;
 pub mod port;
+pub mod pty;
 pub mod rng;
 pub mod server;
 pub mod temp;

@@ -233,7 +233,7 @@ impl Options {
     fn check(&mut self) -> Result<(), String> {
         if self.target.password.is_none()
             && !self.askpass
-            && let Some(secret) = std::env::var_os("REDISCLI_AUTH")
+            && let Some(secret) = std::env::var_os("REDISCLI_AUTH").filter(|secret| !secret.is_empty())
         {
             self.target.password = Some(secret.into_vec());
         }
