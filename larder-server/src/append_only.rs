@@ -10,10 +10,7 @@ use larder::persist::lock::FileLock;
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// How often loading says how far it is.
-const TELL_EVERY: Duration = Duration::from_secs(2);
+use std::time::Instant;
 
 /// Where the append-only file is, and the lock on it.
 pub(crate) struct AppendOnly {
@@ -50,7 +47,7 @@ impl AppendOnly {
         Ok(())
     }
 
-    /// Loads what is there into an engine that nobody uses yet; `false` if there is no append-only file. One that a
+    /// Loads what is there into an engine whose data nobody uses yet; `false` if there is no append-only file. One that a
     /// server before Redis 7.0 has written as a single file is taken over.
     pub(crate) fn load(&self, engine: &Arc<Engine>, log: &Log) -> Result<bool, String> {
         self.lock()?;
@@ -61,14 +58,7 @@ impl AppendOnly {
             log.notice(format_args!("Took over {} as the base in {}", old.display(), place.dir.display()));
         }
         let began = Instant::now();
-        let mut told = began;
-        let loaded = engine.load_aof(&place, &mut |bytes, of| {
-            if told.elapsed() >= TELL_EVERY {
-                told = Instant::now();
-                log.notice(format_args!("Loading the append-only file: {bytes} of {of} bytes"));
-            }
-        });
-        let loaded = loaded.map_err(|error| {
+        let loaded = engine.load_aof(&place).map_err(|error| {
             format!(
                 "Fatal error loading the append-only file, {}: {error}. The files were not changed. \
                  'larder-server check-aof' tells more, and with --fix cuts off an incomplete end. Exiting.",
@@ -123,6 +113,9 @@ fn tell(loaded: &AofLoaded, log: &Log) {
 pub(crate) fn switch(server: &Server, is_on: bool) -> Result<(), String> {
     if server.settings.is_on("appendonly") == is_on {
         return Ok(());
+    }
+    if server.engine.is_loading() {
+        return Err("the data are still being loaded".into());
     }
     let append_only = &server.append_only;
     if !is_on {

@@ -61,7 +61,7 @@ impl Data {
         Ok(())
     }
 
-    /// Loads the snapshot into an engine that nobody uses yet; `None` if there is no snapshot.
+    /// Loads the snapshot into an engine whose data nobody uses yet; `None` if there is no snapshot.
     ///
     /// # Errors
     /// What is wrong with the snapshot, which is left as it is.

@@ -9,6 +9,7 @@ use crate::process;
 use crate::server::Server;
 use larder::fault::Fault;
 use larder::host::Shutdown;
+use larder::persist::progress::LoadProgress;
 use parking_lot::{Condvar, Mutex};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
@@ -16,8 +17,12 @@ use signal_hook::iterator::Signals;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread;
+use std::time::Duration;
+
+/// How often the log is told how far loading is.
+const TELL_EVERY: Duration = Duration::from_secs(2);
 
 /// A reason to stop.
 pub(crate) enum Control {
@@ -25,6 +30,8 @@ pub(crate) enum Control {
     Signal(&'static str, &'static str),
     /// SHUTDOWN; the answer is why the server goes on.
     Asked(Shutdown, Sender<Fault>),
+    /// The data cannot be loaded; why not.
+    NotLoaded(String),
     /// Something has failed that the process cannot do without.
     Failed(String),
 }
@@ -95,8 +102,26 @@ pub(crate) fn ask(server: &Server, how: Shutdown) -> Fault {
 
 /// Waits for a reason to stop and follows it. Returns the exit code of the process.
 pub(crate) fn wait(server: &Server, reasons: &Receiver<Control>) -> u8 {
-    for reason in reasons {
+    loop {
+        let reason = if server.engine.is_loading() {
+            match reasons.recv_timeout(TELL_EVERY) {
+                Err(RecvTimeoutError::Timeout) => {
+                    tell_progress(server);
+                    continue;
+                }
+                result => result.ok(),
+            }
+        } else {
+            reasons.recv().ok()
+        };
+        // The server itself can send reasons as long as it is there.
+        let Some(reason) = reason else { return 1 };
         match reason {
+            Control::NotLoaded(why) => {
+                server.log.warning(format_args!("{why}"));
+                clean_up(server);
+                return 1;
+            }
             Control::Failed(why) => {
                 server.log.warning(format_args!("{why}. Exiting without saving."));
                 clean_up(server);
@@ -120,7 +145,17 @@ pub(crate) fn wait(server: &Server, reasons: &Receiver<Control>) -> u8 {
             }
         }
     }
-    1
+}
+
+/// Says how far loading is.
+fn tell_progress(server: &Server) {
+    let progress = server.engine.load_progress();
+    // It may have ended just now.
+    if server.engine.is_loading() && progress.total > 0 {
+        let LoadProgress { loaded, total, .. } = progress;
+        let percent = progress.percent();
+        server.log.notice(format_args!("Loading: {loaded} of {total} bytes, {percent:.0} %"));
+    }
 }
 
 /// What SHUTDOWN answers if the server goes on.
@@ -140,8 +175,10 @@ fn stop(server: &Server, how: Shutdown) -> bool {
         server.log.warning(format_args!("There is a save under way in the background. Giving it up."));
         server.engine.cancel_save();
     }
+    // Half of the data must not replace the whole.
+    let is_loading = server.engine.is_loading();
     let has_points = !server.settings.text("save").is_empty();
-    if (how.save || (has_points && !how.nosave)) && !save(server) && !how.force {
+    if !is_loading && (how.save || (has_points && !how.nosave)) && !save(server) && !how.force {
         server.log.warning(format_args!("Error trying to save the DB, can't exit."));
         server.standstill.end();
         return false;

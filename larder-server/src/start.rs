@@ -14,8 +14,9 @@ use crate::observe::log::Log;
 use crate::offline;
 use crate::process;
 use crate::server::Server;
-use crate::shutdown::{self, Standstill};
+use crate::shutdown::{self, Control, Standstill};
 use crate::workers::Workers;
+use larder::persist::progress::LoadMark;
 use larder::runtime::Runtime;
 use larder::{Engine, Options};
 use mio::Poll;
@@ -27,12 +28,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Permissions of a Unix socket are given in octal.
 const OCTAL: u32 = 8;
+
+/// How long connections wait for the data before they are told that it is being loaded.
+const SHORT_LOAD: Duration = Duration::from_millis(100);
 
 /// Runs the server with these arguments of the command line (without the program's name) until it ends.
 pub fn run(arguments: Vec<OsString>) -> ExitCode {
@@ -155,18 +159,10 @@ fn serve(configuration: Configuration, source: &Source, log: &Arc<Log>) -> Resul
     }
     let engine = Engine::open(Options { threads, config, ..Options::default() });
     let append_only = AppendOnly::new(&settings);
-    let is_append_only = settings.is_on("appendonly");
-    // What was appended is the newer of the two.
-    if !is_append_only || !append_only.load(&engine, log)? {
-        load(&engine, &data, log)?;
-    }
     let listeners = listen(&settings, log)?;
     let system = |error: io::Error| format!("The system does not give what the server needs: {error}");
+    let mark = engine.begin_loading();
     let _background = Runtime::start(&engine).map_err(system)?;
-    if is_append_only {
-        append_only.open(&engine)?;
-    }
-
     let (control, reasons) = channel();
     let polls: Vec<Poll> = (0..threads).map(|_| Poll::new()).collect::<io::Result<_>>().map_err(system)?;
     let mailboxes = polls.iter().map(|poll| Mailbox::new(poll.registry()).map(Arc::new));
@@ -191,13 +187,17 @@ fn serve(configuration: Configuration, source: &Source, log: &Arc<Log>) -> Resul
     server.engine.set_host(Arc::new(House(Arc::downgrade(&server))));
     server.engine.set_save_points(server.settings.save_points());
     shutdown::listen_to_signals(control).map_err(system)?;
+    appear(&server);
+    let end = start_loading(&server, mark).map_err(system)?;
+    // What is loaded in no time nobody needs to be put off for; who comes waits in the backlog. It tells nothing but
+    // that the thread has ended.
+    let _has_ended = end.recv_timeout(SHORT_LOAD);
     let mut listeners = Some(listeners);
     for (index, poll) in polls.into_iter().enumerate() {
         let listeners = listeners.take().unwrap_or_default();
         let event_loop = EventLoop::new(Arc::clone(&server), index, poll, listeners).map_err(system)?;
         start_loop(&server, index, event_loop).map_err(system)?;
     }
-    announce(&server);
     Ok(shutdown::wait(&server, &reasons))
 }
 
@@ -242,8 +242,43 @@ fn resolve_maxclients(settings: &Settings, log: &Log) {
     }
 }
 
+/// Loads the data in a thread of its own, since the main thread waits for signals; the sockets answer meanwhile. The
+/// other end of the returned channel is closed when all is loaded.
+fn start_loading(server: &Arc<Server>, mark: LoadMark) -> io::Result<Receiver<()>> {
+    let server = Arc::clone(server);
+    let (loading, end) = channel();
+    thread::Builder::new().name("larder-load".into()).spawn(move || {
+        let _until_the_end = loading;
+        let loaded = catch_unwind(AssertUnwindSafe(|| load(&server)));
+        match loaded.unwrap_or_else(|_panic| Err("Loading the data has panicked. Exiting.".into())) {
+            Ok(()) => {
+                drop(mark);
+                announce(&server);
+            }
+            // The mark stays: what there is of the data is not to be used.
+            Err(why) => {
+                std::mem::forget(mark);
+                // If the main thread is gone, the process is ending already.
+                let _ending = server.control.send(Control::NotLoaded(why));
+            }
+        }
+    })?;
+    Ok(end)
+}
+
+/// Loads what there is, and opens the append-only file if there is to be one.
+fn load(server: &Server) -> Result<(), String> {
+    let Server { engine, append_only, data, settings, log, .. } = server;
+    let is_append_only = settings.is_on("appendonly");
+    // What was appended is the newer of the two.
+    if !is_append_only || !append_only.load(engine, log)? {
+        load_snapshot(engine, data, log)?;
+    }
+    if is_append_only { append_only.open(engine) } else { Ok(()) }
+}
+
 /// Loads the snapshot, if there is one.
-fn load(engine: &Engine, data: &Data, log: &Log) -> Result<(), String> {
+fn load_snapshot(engine: &Engine, data: &Data, log: &Log) -> Result<(), String> {
     let began = Instant::now();
     let Some(loaded) = data.load(engine)? else { return Ok(()) };
     log.notice(format_args!(
@@ -349,8 +384,8 @@ fn start_loop(server: &Arc<Server>, index: usize, event_loop: EventLoop) -> io::
     Ok(())
 }
 
-/// Says that the server is ready, to everybody who waits for that.
-fn announce(server: &Server) {
+/// Says that the server is there, and warns of who else may use it.
+fn appear(server: &Server) {
     let (settings, log) = (&server.settings, &server.log);
     let is_open = settings.text("bind").split_ascii_whitespace().any(|word| !is_loopback_name(word));
     if is_open
@@ -367,6 +402,11 @@ fn announce(server: &Server) {
     if let Some(path) = server.pid_file() {
         process::write_pid_file(&path, log);
     }
+}
+
+/// Says that the server is ready, to everybody who waits for that.
+fn announce(server: &Server) {
+    let (settings, log) = (&server.settings, &server.log);
     let path = settings.text("unixsocket");
     if !path.is_empty() {
         log.notice(format_args!("The server is now ready to accept connections at {path}"));

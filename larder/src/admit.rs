@@ -95,6 +95,9 @@ impl Engine {
                 registered.full_name
             )));
         }
+        if self.pause.is_begun() && self.is_loading() && !session.is_loader && !command.is(Trait::Loading) {
+            return Err(Fault::LOADING);
+        }
         Ok(())
     }
 }

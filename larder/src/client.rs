@@ -273,6 +273,11 @@ impl Clients {
         client
     }
 
+    /// A client that is in no list.
+    pub(crate) fn unlisted(now_ms: u64) -> Arc<Client> {
+        Arc::new(Client::new(0, Origin::default(), now_ms, Waker::noop().clone()))
+    }
+
     pub(crate) fn remove(&self, client: &Client) {
         self.by_id.lock().remove(&client.id);
         self.end_monitor(client);

@@ -12,6 +12,7 @@ use crate::lane::Lane;
 use crate::pause::Pause;
 use crate::persist::aof::Aof;
 use crate::persist::loading::LastLoad;
+use crate::persist::progress::Progress;
 use crate::persist::saver::Saver;
 use crate::persist::store::SaveState;
 use crate::pubsub::PubSub;
@@ -87,6 +88,7 @@ pub struct Engine {
     pub saves: SaveState,
     pub(crate) saver: Saver,
     pub(crate) last_load: LastLoad,
+    pub(crate) progress: Progress,
     pub(crate) sweep: Sweep,
 }
 
@@ -166,6 +168,7 @@ impl Engine {
             saves,
             saver: Saver::default(),
             last_load: LastLoad::default(),
+            progress: Progress::default(),
             sweep: Sweep::default(),
         })
     }
@@ -192,6 +195,14 @@ impl Engine {
         self.stats.connections.fetch_add(1, Ordering::Relaxed);
         let needs_password = !self.config.password.read().is_empty();
         Session::new(Arc::clone(self), client, !needs_password)
+    }
+
+    /// The session of whoever runs the commands of a file; nobody sees it.
+    pub(crate) fn connect_loader(self: &Arc<Self>) -> Session {
+        let client = Clients::unlisted(self.clock.unix_us() / 1000);
+        let mut session = Session::new(Arc::clone(self), client, true);
+        session.is_loader = true;
+        session
     }
 
     pub(crate) fn disconnect(&self, session: &mut Session) {
@@ -335,6 +346,10 @@ impl Engine {
     /// that is set back, or a lane that began its turn earlier than another, thus never sees again what has expired.
     #[inline]
     pub(crate) fn agree_on_time(&self, lane: &mut Lane, hold: &mut Hold<'_, Shard>) {
+        if self.is_loading() {
+            // Whoever loads has a time of its own, and nobody else may change anything.
+            return;
+        }
         let mut latest_ms = lane.now_ms();
         hold.for_each(|shard| {
             latest_ms = latest_ms.max(shard.now_ms);

@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Default)]
 pub(crate) struct Pause {
     /// Until when, in Unix milliseconds, and in the lowest bits whether only writes wait, whether a save is
-    /// under way, and whether writes may be refused; 0 for none of it. One word, so that nobody sees half of it.
+    /// under way, whether writes may be refused, and whether data are being loaded; 0 for none of it. One word, so that
+    /// nobody sees half of it.
     state: AtomicU64,
     waiting: WaitList,
 }
@@ -24,9 +25,11 @@ const WRITES_ONLY: u64 = 1;
 const SAVING: u64 = 2;
 /// Writes may be refused.
 const FAILING: u64 = 4;
+/// The data are being loaded, so most commands are refused.
+const LOADING: u64 = 8;
 /// What has nothing to do with the pause.
-const OTHERS: u64 = SAVING | FAILING;
-const TIME_SHIFT: u32 = 3;
+const OTHERS: u64 = SAVING | FAILING | LOADING;
+const TIME_SHIFT: u32 = 4;
 
 impl Pause {
     fn until_ms(&self) -> u64 {
@@ -55,6 +58,22 @@ impl Pause {
         } else {
             self.state.fetch_and(!FAILING, Ordering::AcqRel);
         }
+    }
+
+    /// From now on data are being loaded, or not any more; returns whether they were.
+    pub(crate) fn set_loading(&self, is_loading: bool) -> bool {
+        let before = if is_loading {
+            self.state.fetch_or(LOADING, Ordering::AcqRel)
+        } else {
+            self.state.fetch_and(!LOADING, Ordering::AcqRel)
+        };
+        before & LOADING != 0
+    }
+
+    /// Whether data are being loaded.
+    #[inline]
+    pub(crate) fn is_loading(&self) -> bool {
+        self.state.load(Ordering::Acquire) & LOADING != 0
     }
 
     /// Lets those that wait look again.
@@ -114,7 +133,7 @@ impl Engine {
     /// Whether the command has to wait. If so the session's waker is called when it is worth trying again.
     #[inline]
     pub(crate) fn is_paused(&self, session: &mut Session, registered: &Registered) -> bool {
-        if !self.pause.is_begun() {
+        if !self.pause.is_begun() || session.is_loader {
             return false;
         }
         self.waits_for_pause(session, registered)

@@ -37,6 +37,9 @@ impl Engine {
         lane.begin_turn();
         self.pause.tick(lane.now_ms());
         self.tick_stats(lane);
+        if self.is_loading() {
+            return Backlog::None;
+        }
         self.save_if_due(lane.now_ms() / 1000);
         let is_paused = self.pause.is_on(lane.now_ms()) || self.saver.is_behind();
         let evicts_more = self.make_room(lane) && self.is_short_of_memory() && !is_paused;

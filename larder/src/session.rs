@@ -27,6 +27,8 @@ pub struct Session {
     pub(crate) parked: Option<Parking>,
     /// What a WAITAOF under way waits for.
     pub(crate) sync_wait: Option<SyncWait>,
+    /// Whether it runs the commands of a file, to which nothing applies that keeps strangers out.
+    pub(crate) is_loader: bool,
 }
 
 /// What the waker of a session is registered with. Being woken uses a registration up: whoever has to wait again
@@ -84,6 +86,7 @@ impl Session {
             replies: Replies::On,
             parked: None,
             sync_wait: None,
+            is_loader: false,
         }
     }
 

@@ -60,6 +60,8 @@ pub struct Config {
     pub aof_load_truncated: AtomicBool,
     /// `aof-timestamp-enabled`
     pub aof_timestamps: AtomicBool,
+    /// `key-load-delay`: microseconds; negative: one microsecond after so many keys.
+    pub key_load_delay: AtomicI64,
     /// `maxmemory-clients`
     pub client_memory: ClientMemory,
     /// `active-expire-effort`, from 1 to 10.
@@ -105,6 +107,7 @@ impl Default for Config {
             aof_rdb_preamble: AtomicBool::new(true),
             aof_load_truncated: AtomicBool::new(true),
             aof_timestamps: AtomicBool::new(false),
+            key_load_delay: AtomicI64::new(0),
             client_memory: ClientMemory::default(),
             active_expire_effort: AtomicU64::new(1),
             lazy_eviction: AtomicBool::new(true),

@@ -412,6 +412,13 @@ pub const PARAMS: &[Param<Config>] = &[
         aof_timestamps,
         "Whether the append-only file says in annotations when its commands were written."
     ),
+    number!(
+        "key-load-delay",
+        None,
+        key_load_delay: i64,
+        Kind::Int { min: i32::MIN as i64, max: i32::MAX as i64 },
+        "Microseconds to rest after each key or command that is loaded, for tests; if negative, after so many of them."
+    ),
     flag!("rdbcompression", rdb_compression, "Whether long strings in a snapshot are compressed."),
     flag!("rdbchecksum", rdb_checksum, "Whether a snapshot ends in a checksum, and whether it is verified."),
     number!(

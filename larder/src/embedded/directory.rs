@@ -80,7 +80,7 @@ impl Engine {
     ) -> io::Result<Option<AofLoaded>> {
         let invalid = |error: String| io::Error::new(io::ErrorKind::InvalidData, error);
         place.adopt_single_file(old)?;
-        let loaded = self.load_aof(place, &mut |_, _| {}).map_err(|error| invalid(error.to_string()))?;
+        let loaded = self.load_aof(place).map_err(|error| invalid(error.to_string()))?;
         if loaded.is_none() && place.disk.exists(snapshot)? {
             self.load(&mut self.lane(false), &*place.disk, snapshot)
                 .map_err(|error| invalid(format!("{}: {error}", snapshot.display())))?;

@@ -126,7 +126,7 @@ impl Engine {
     fn is_plain(&self, session: &Session) -> bool {
         !self.is_poisoned()
             && !self.is_short_of_memory()
-            && !self.pause.is_begun()
+            && (!self.pause.is_begun() || session.is_loader)
             && !self.clients.has_monitors()
             && session.is_authenticated
             && session.multi.is_none()
@@ -187,7 +187,10 @@ impl Engine {
             return Step::Parked;
         }
         // Who was parked because of a pin has been shown already.
-        if self.clients.has_monitors() && !matches!(session.parked, Some(Parking::Pins(_))) {
+        if self.clients.has_monitors()
+            && !session.is_loader
+            && !matches!(session.parked, Some(Parking::Pins(_)))
+        {
             self.show_to_monitors(lane, session, registered, request);
         }
         self.run_timed(lane, session, registered, plan, request, reply)

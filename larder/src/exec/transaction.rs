@@ -73,7 +73,9 @@ impl Engine {
         let mut hold = self.shards.one(index);
         self.agree_on_time(lane, &mut hold);
         self.begin_effects(lane);
-        self.writer(lane, &mut hold, db).expire_if_due(hash, key);
+        if !self.is_loading() {
+            self.writer(lane, &mut hold, db).expire_if_due(hash, key);
+        }
         self.commit_removals(lane, &mut hold);
         hold.shard_mut(index).watchers.watch(db, key, &session.watch_flag);
         drop(hold);
@@ -94,7 +96,7 @@ impl Engine {
         let touches = !session.client.no_touch.load(Ordering::Relaxed);
         for (registered, request) in &multi.queue {
             let request = request.as_request();
-            if self.clients.has_monitors() {
+            if self.clients.has_monitors() && !session.is_loader {
                 self.show_to_monitors(lane, session, registered, request);
             }
             let began_us = lane.clock.elapsed_us();

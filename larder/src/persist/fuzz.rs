@@ -76,7 +76,7 @@ pub fn fuzz_aof_load(data: &[u8]) {
     disk.install(incremental.clone(), data);
     let load = || {
         let engine = Engine::open(Options { threads: 1, seed: 1, ..Options::default() });
-        engine.load_aof(&place, &mut |_, _| {}).map(|loaded| loaded.expect("there is a manifest"))
+        engine.load_aof(&place).map(|loaded| loaded.expect("there is a manifest"))
     };
     let left = || disk.contents(&incremental).expect("it was installed");
     match load() {

@@ -5,7 +5,7 @@
 //! worker takes one lock for all of it, and the part of a table that it fills stays in its cache. The tables are made as
 //! large beforehand as the file says, within what its length can hold.
 //!
-//! Nobody else uses the engine meanwhile.
+//! Nobody else uses the data meanwhile (`progress`).
 
 use super::convert;
 use super::disk::Disk;
@@ -16,7 +16,7 @@ use crate::keyspace::{Expiry, PlannedKey, WriteCtx};
 use crate::lane::Lane;
 use larder_structures::hash;
 use parking_lot::Mutex;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -98,13 +98,23 @@ impl Wrong {
 }
 
 impl Engine {
-    /// Loads a snapshot into this engine, which nobody else uses yet.
+    /// Loads a snapshot into this engine, whose data nobody else uses yet.
     ///
     /// # Errors
     /// When the file cannot be read or is not what it should be: where, in which key, and what. What came before that
     /// place has been loaded, so the engine is not to be used.
     pub fn load(&self, lane: &mut Lane, disk: &dyn Disk, source: &Path) -> Result<Loaded, LoadError> {
-        let failed = |error| LoadError { offset: 0, key: None, kind: LoadErrorKind::Io(error) };
+        self.progress.expect(disk.len(source).map_err(failed)?);
+        self.load_base(lane, disk, source)
+    }
+
+    /// The same for one of several files; whoever loads them has said how many bytes they have.
+    pub(super) fn load_base(
+        &self,
+        lane: &mut Lane,
+        disk: &dyn Disk,
+        source: &Path,
+    ) -> Result<Loaded, LoadError> {
         let len = disk.len(source).map_err(failed)?;
         let verify = self.config.rdb_checksum.load(Ordering::Relaxed);
         let file = disk.open(source).map_err(failed)?;
@@ -170,6 +180,7 @@ impl Engine {
             let offset = reader.offset();
             let Some(item) = reader.next()? else { break };
             match item {
+                Item::Aux { name, value } if name == b"used-mem" => self.progress.note_memory(&value),
                 Item::Aux { .. } => {}
                 Item::ResizeDb { keys, .. } => self.make_tables(db, keys.min(len / BYTES_PER_KEY)),
                 Item::Function(_) => loaded.functions += 1,
@@ -193,6 +204,8 @@ impl Engine {
                     loaded.keys += 1;
                     let hash = hash::of(&key);
                     let bytes = reader.offset() - offset;
+                    self.progress.note(reader.offset());
+                    self.delay_load(loaded.keys);
                     let key = Key { offset, db, hash, key, expiry, idle, freq, value };
                     if !to.put(key, bytes) {
                         break;
@@ -247,6 +260,10 @@ impl Engine {
             lane.effects = Effects::default();
         }
     }
+}
+
+fn failed(error: io::Error) -> LoadError {
+    LoadError { offset: 0, key: None, kind: LoadErrorKind::Io(error) }
 }
 
 fn corrupt(offset: u64, key: Option<&[u8]>, expected: &'static str, found: String) -> LoadError {

@@ -32,6 +32,7 @@ pub mod fuzz;
 pub mod loading;
 pub mod lock;
 pub mod lzf;
+pub mod progress;
 pub mod saver;
 #[cfg(any(test, feature = "testing"))]
 pub mod simulated;

@@ -273,7 +273,9 @@ fn persistence(facts: &Facts<'_>, fields: &mut Fields) {
     let saves = &facts.engine.saves;
     let status = |has_failed: bool| if has_failed { "err" } else { "ok" };
     let (saver, running) = (&facts.engine.saver, facts.engine.saving());
-    fields.zeros(&["loading", "async_loading"]);
+    let is_loading = facts.engine.is_loading();
+    fields.add("loading", u8::from(is_loading));
+    fields.add("async_loading", 0);
     // What Redis' child has copied on write is here what was handed to the saver before it changed.
     let during = |amount: u64| if running.is_some() { amount } else { 0 };
     fields.add("current_cow_peak", during(saver.most_waiting.load(Relaxed) as u64));
@@ -298,6 +300,15 @@ fn persistence(facts: &Facts<'_>, fields: &mut Fields) {
     fields.add("rdb_last_load_keys_expired", last.expired.load(Relaxed));
     fields.add("rdb_last_load_keys_loaded", last.keys.load(Relaxed));
     append_only(facts, fields);
+    if is_loading {
+        let progress = facts.engine.load_progress();
+        fields.add("loading_start_time", progress.began_s);
+        fields.add("loading_total_bytes", progress.total);
+        fields.add("loading_rdb_used_mem", progress.used_memory);
+        fields.add("loading_loaded_bytes", progress.loaded);
+        fields.add("loading_loaded_perc", format!("{:.2}", progress.percent()));
+        fields.add("loading_eta_seconds", progress.seconds_left(now_us / 1_000_000));
+    }
 }
 
 fn append_only(facts: &Facts<'_>, fields: &mut Fields) {

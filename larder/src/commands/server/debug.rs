@@ -159,6 +159,10 @@ fn debug(ctx: &mut ServerCtx<'_, '_>, mut args: Args<'_>, reply: &mut ReplyWrite
     let name = args.bytes()?;
     let row = ROWS.iter().find(|row| name.eq_ignore_ascii_case(row.name.as_bytes()));
     match row.filter(|row| (row.arguments.0..=row.arguments.1).contains(&args.len())) {
+        // They would change the data beside whoever loads them.
+        Some(row) if ctx.engine.is_loading() && ["POPULATE", "RELOAD"].contains(&row.name) => {
+            Err(Fault::LOADING)
+        }
         Some(row) => (row.run)(ctx, args, reply),
         None => Err(super::super::unknown_form("DEBUG", whole)),
     }

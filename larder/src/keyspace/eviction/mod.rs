@@ -213,7 +213,7 @@ impl Engine {
 
     #[cold]
     fn evict(&self, lane: &mut Lane) -> bool {
-        if self.pause.is_on(lane.now_ms()) || self.is_poisoned() {
+        if self.pause.is_on(lane.now_ms()) || self.is_poisoned() || self.is_loading() {
             return true;
         }
         self.stats.memory_exceeded(lane.clock.elapsed_us());

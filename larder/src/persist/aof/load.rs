@@ -10,7 +10,6 @@
 use super::files::Place;
 use super::manifest::FileKind;
 use super::read::{AofError, AofErrorKind, AofReader, Step};
-use crate::client::Origin;
 use crate::engine::Engine;
 use crate::exec::Plan;
 use crate::lane::Lane;
@@ -22,7 +21,6 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Waker;
 
 /// What a snapshot begins with.
 const SNAPSHOT_MAGIC: &[u8] = b"REDIS";
@@ -72,19 +70,15 @@ fn failed(error: io::Error) -> AofError {
 }
 
 impl Engine {
-    /// Loads what the manifest of `place` names into this engine, which nobody else uses yet; `None` if there is no
-    /// manifest. `progress` is told from time to time how many bytes of how many are read.
+    /// Loads what the manifest of `place` names into this engine, whose data nobody else uses yet; `None` if there is no
+    /// manifest.
     ///
     /// An end of the last file that a crash has left incomplete is cut off if `aof-load-truncated` is on.
     ///
     /// # Errors
     /// The first thing that cannot be read, with file and offset. What came before it has been loaded, so the engine is
     /// not to be used.
-    pub fn load_aof(
-        self: &Arc<Self>,
-        place: &Place,
-        progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<Option<AofLoaded>, AofLoadError> {
+    pub fn load_aof(self: &Arc<Self>, place: &Place) -> Result<Option<AofLoaded>, AofLoadError> {
         let in_file = |file: &str| {
             let file = file.to_owned();
             move |error| AofLoadError { file, error }
@@ -97,9 +91,9 @@ impl Engine {
             let len = place.disk.len(&place.path(&listed.name));
             lens.push(len.map_err(|error| in_file(&listed.name)(failed(error)))?);
         }
-        let limit = self.config.maxmemory.swap(0, Ordering::AcqRel);
-        let expires = self.config.active_expire.swap(false, Ordering::AcqRel);
-        let mut loading = Loading::new(self, lens.iter().sum(), progress);
+        let mark = self.begin_loading();
+        self.progress.expect(lens.iter().sum());
+        let mut loading = Loading::new(self);
         let result = manifest.files().enumerate().try_for_each(|(nth, listed)| {
             let may_be_cut = lens[nth + 1..].iter().all(|len| *len == 0);
             let path = place.path(&listed.name);
@@ -108,8 +102,7 @@ impl Engine {
             read.map_err(in_file(&listed.name))
         });
         let loaded = loading.loaded;
-        self.config.maxmemory.store(limit, Ordering::Release);
-        self.config.active_expire.store(expires, Ordering::Release);
+        drop(mark);
         self.forget_loading();
         result.map(|()| Some(loaded))
     }
@@ -127,10 +120,8 @@ struct Loading<'l> {
     lane: Lane,
     session: Session,
     loaded: AofLoaded,
-    total: u64,
     /// Bytes of the files before the present one.
     before: u64,
-    progress: &'l mut dyn FnMut(u64, u64),
     now_us: u64,
     out: Vec<u8>,
     spans: Vec<Span>,
@@ -138,20 +129,17 @@ struct Loading<'l> {
 }
 
 impl<'l> Loading<'l> {
-    fn new(engine: &'l Arc<Engine>, total: u64, progress: &'l mut dyn FnMut(u64, u64)) -> Loading<'l> {
+    fn new(engine: &'l Arc<Engine>) -> Loading<'l> {
         let mut lane = engine.lane(false);
         let now_us = lane.now_us;
         lane.stand_still();
-        let mut session = engine.connect(Origin::default(), Waker::noop().clone());
-        session.is_authenticated = true;
+        let session = engine.connect_loader();
         Loading {
             engine,
             lane,
             session,
             loaded: AofLoaded::default(),
-            total,
             before: 0,
-            progress,
             now_us,
             out: Vec::new(),
             spans: Vec::new(),
@@ -173,7 +161,7 @@ impl<'l> Loading<'l> {
         input.by_ref().take(SNAPSHOT_MAGIC.len() as u64).read_to_end(&mut start).map_err(failed)?;
         let mut offset = 0;
         let mut input: Box<dyn Read + Send> = if is_base && start == SNAPSHOT_MAGIC {
-            let snapshot = self.engine.load(&mut self.lane, disk, path);
+            let snapshot = self.engine.load_base(&mut self.lane, disk, path);
             let snapshot = snapshot
                 .map_err(|error| AofError { offset: error.offset, kind: AofErrorKind::Snapshot(error) })?;
             self.loaded.keys += snapshot.keys;
@@ -190,6 +178,7 @@ impl<'l> Loading<'l> {
         self.session.select(0);
         let result = self.run_all(&mut reader, path);
         self.before += reader.offset();
+        self.engine.progress.end_file(self.before);
         self.loaded.bytes = self.before;
         // A transaction that has no end has not happened.
         self.session.multi = None;
@@ -209,7 +198,6 @@ impl<'l> Loading<'l> {
     }
 
     fn run_all(&mut self, reader: &mut AofReader<impl Read>, path: &Path) -> Result<(), AofError> {
-        let mut told = 0;
         loop {
             let buffered = self.run_window(reader, path)?;
             if buffered == 0 {
@@ -224,12 +212,8 @@ impl<'l> Loading<'l> {
                     }
                 }
             }
-            if reader.offset() - told >= 1024 * 1024 {
-                told = reader.offset();
-                (self.progress)(self.before + told, self.total);
-            }
+            self.engine.progress.note(reader.offset());
         }
-        (self.progress)(self.before + reader.offset(), self.total);
         Ok(())
     }
 
@@ -291,6 +275,7 @@ impl<'l> Loading<'l> {
         let _done =
             self.engine.execute_planned(&mut self.lane, &mut self.session, plan, request, &mut self.out);
         self.loaded.commands += 1;
+        self.engine.delay_load(self.loaded.commands);
         if self.out.first() == Some(&b'-') {
             self.loaded.errors += 1;
             self.loaded.first_error.get_or_insert_with(|| {

@@ -43,7 +43,7 @@ fn engine(fsync: Fsync) -> Arc<Engine> {
 /// Loads what is there and opens it for more.
 fn open(disk: &SimulatedDisk, fsync: Fsync) -> (Arc<Engine>, Larder) {
     let engine = engine(fsync);
-    engine.load_aof(&place(disk), &mut |_, _| {}).expect("what is there can be loaded");
+    engine.load_aof(&place(disk)).expect("what is there can be loaded");
     engine.open_aof(place(disk)).expect("the disk works");
     (Arc::clone(&engine), Larder::on(engine))
 }
@@ -94,7 +94,7 @@ struct Known {
 /// Works until the power goes, or for a while. Whatever was told, to the writer or to a reader beside it, must last.
 fn work(disk: &SimulatedDisk, fsync: Fsync, rng: &mut Rng, known: &mut Known, context: &str) {
     let engine = engine(fsync);
-    engine.load_aof(&place(disk), &mut |_, _| {}).unwrap_or_else(|error| panic!("{context}: {error}"));
+    engine.load_aof(&place(disk)).unwrap_or_else(|error| panic!("{context}: {error}"));
     let larder = Larder::on(Arc::clone(&engine));
     let found = state(&larder, context);
     assert!(found >= known.least, "{context}: {found} is there, {} must be", known.least);
@@ -312,7 +312,7 @@ fn a_key_that_has_expired_meanwhile_is_not_gone_before_the_commands_that_keep_it
     disk.install("/appendonlydir/appendonly.aof.manifest", *b"file i seq 1 type i\n");
     disk.install("/appendonlydir/i", format!("{}{persist}{expire}", set(1000)));
     let engine = engine(Fsync::No);
-    let loaded = engine.load_aof(&place(&disk), &mut |_, _| {}).expect("it is good").expect("it is there");
+    let loaded = engine.load_aof(&place(&disk)).expect("it is good").expect("it is there");
     assert_eq!((loaded.commands, loaded.errors), (3, 0));
     let larder = Larder::on(engine);
     let ttl = larder.execute(&["TTL", "k"]).as_integer();
