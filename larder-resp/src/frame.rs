@@ -444,6 +444,11 @@ impl<T: Tree> ReplyReader<T> {
                     if self.open.len() >= MAX_FRAME_DEPTH {
                         return Err(FrameError::TooDeep);
                     }
+                    // Elements that cannot fit are not waited for; the smallest takes three bytes, `_` and a line end.
+                    let least = size_of::<T>() + 3;
+                    if count.saturating_mul(least) > self.budget.saturating_sub(self.spent) {
+                        return Err(FrameError::TooLarge);
+                    }
                     if count > 0 {
                         let elements = Vec::with_capacity(count.min(RESERVE_AHEAD));
                         self.open.push(Open { kind, missing: count, elements });
@@ -488,7 +493,11 @@ impl<T: Tree> ReplyReader<T> {
             b'$' if line == b"-1" => Scalar::Null,
             b'*' if line == b"-1" => Scalar::NullArray,
             b'$' | b'=' | b'!' => {
-                let Some((payload, next)) = payload(buf, next, length(line)?)? else { return Ok(None) };
+                let length = length(line)?;
+                if length > self.budget.saturating_sub(self.spent) {
+                    return Err(FrameError::TooLarge);
+                }
+                let Some((payload, next)) = payload(buf, next, length)? else { return Ok(None) };
                 self.pos = next;
                 return blob(sigil, payload).map(|scalar| Some(Step::Whole(T::scalar(scalar))));
             }
