@@ -41,6 +41,9 @@ mod interrupt;
 
 mod manual;
 
+#[cfg(test)]
+mod fuzz;
+
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -68,7 +71,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let fails = options.fails_on_errors() || options.mode != Mode::Command;
+    let fails = options.fails_on_errors() || !matches!(options.mode, Mode::Command | Mode::Eval);
     finish(start(options), fails)
 }
 

@@ -18,6 +18,7 @@ pub mod port;
 pub mod pty;
 pub mod rng;
 pub mod server;
+pub mod shell;
 pub mod temp;
 pub mod terminal;
 mod values;

@@ -6,12 +6,13 @@
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use crate::client::{show_bytes, split_line};
 use crate::server::{Options, Program, Server};
+use crate::temp::TempDir;
 
 /// Options that decide how a reply is written.
 pub const FORMATS: &[&[&str]] = &[
@@ -194,7 +195,7 @@ SWAPDB 3 4
 MOVE m5 5
 RANDOMKEY nothing
 KEYS nothing*
-KEYS ?2
+KEYS m[2]
 SCAN 0 MATCH nothing* COUNT 1000
 SCAN 0 TYPE nosuch COUNT 1000
 SCAN x
@@ -322,30 +323,49 @@ impl Kind {
 /// All differences, or why the servers do not start. Else how many runs were compared.
 pub fn compare(ours: &Path, kind: Kind, every: usize) -> Result<usize, String> {
     let (left, right) = (kind.start()?, kind.start()?);
+    let links = TempDir::new();
+    let link = legacy(ours, links.path())?;
     let (mut count, mut differences) = (0, String::new());
     for (index, command) in kind.commands().into_iter().enumerate() {
         for step in 0..every.min(FORMATS.len()) {
             let format = FORMATS[(index + step * 3) % FORMATS.len()];
             let theirs = run(Path::new("redis-cli"), left.port(), format, &command, b"");
-            let mine = run(ours, right.port(), format, &command, b"");
+            // Under its own name its exit code is what our client differs in on purpose.
+            let is_legacy = step % 2 == 0;
+            let mine = run(if is_legacy { &link } else { ours }, right.port(), format, &command, b"");
             count += 1;
-            // Its own exit code is what our client differs in on purpose.
-            if theirs.stdout != mine.stdout || theirs.stderr != mine.stderr {
+            let same_end = !is_legacy || theirs.status == mine.status;
+            if theirs.stdout != mine.stdout || theirs.stderr != mine.stderr || !same_end {
                 let shown: Vec<String> = command.iter().map(|word| show_bytes(word)).collect();
                 let _ = writeln!(
                     differences,
-                    "{} {}\n  redis-cli: {} {}\n  ours:      {} {}",
+                    "{} {}\n  redis-cli: {} {} {}\n  ours:      {} {} {}",
                     format.join(" "),
                     shown.join(" "),
                     show_bytes(&theirs.stdout),
                     show_bytes(&theirs.stderr),
+                    theirs.status,
                     show_bytes(&mine.stdout),
-                    show_bytes(&mine.stderr)
+                    show_bytes(&mine.stderr),
+                    mine.status
                 );
             }
         }
     }
     if differences.is_empty() { Ok(count) } else { Err(differences) }
+}
+
+/// A link to our client in this directory under the name `redis-cli`, which makes it keep that one's exit codes.
+///
+/// # Errors
+/// When the client is not there, or the link cannot be made.
+pub fn legacy(client: &Path, dir: &Path) -> Result<PathBuf, String> {
+    let link = dir.join("redis-cli");
+    // The link lies elsewhere: only a whole path leads from there to the client.
+    std::fs::canonicalize(client)
+        .and_then(|client| std::os::unix::fs::symlink(client, &link))
+        .map_err(|e| format!("a link to {}: {e}", client.display()))?;
+    Ok(link)
 }
 
 /// One run of a client; standard output is a pipe.
@@ -404,7 +424,8 @@ pub fn feed(command: &mut Command, input: &[u8]) -> Output {
     output
 }
 
-/// A server of canned bytes: HELLO is answered with an empty map, everything else with the same bytes.
+/// A server of canned bytes: HELLO is answered with an empty map, everything else with the same bytes, or with what a
+/// function makes of the request.
 #[derive(Debug)]
 pub struct Canned {
     port: u16,
@@ -428,13 +449,35 @@ impl Canned {
     /// When no port is free.
     #[must_use]
     pub fn start(reply: &[u8], then: Then) -> Canned {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-        let port = listener.local_addr().expect("it is bound").port();
         let reply: Arc<[u8]> = reply.into();
+        Canned::serving(free(), move |stream| serve(stream, &|_| reply.to_vec(), then))
+    }
+
+    /// Starts one that answers what a function makes of the bytes that have come together.
+    ///
+    /// # Panics
+    /// When no port is free.
+    #[must_use]
+    pub fn scripted(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Canned {
+        Canned::on(free(), answer)
+    }
+
+    /// The same on a port that has been opened already.
+    ///
+    /// # Panics
+    /// When it has no address.
+    #[must_use]
+    pub fn on(listener: TcpListener, answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Canned {
+        Canned::serving(listener, move |stream| serve(stream, &answer, Then::Wait))
+    }
+
+    fn serving(listener: TcpListener, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Canned {
+        let port = listener.local_addr().expect("it is bound").port();
+        let serve = Arc::new(serve);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let reply = Arc::clone(&reply);
-                std::thread::spawn(move || serve(stream, &reply, then));
+                let serve = Arc::clone(&serve);
+                std::thread::spawn(move || serve(stream));
             }
         });
         Canned { port }
@@ -447,12 +490,17 @@ impl Canned {
     }
 }
 
-fn serve(mut stream: TcpStream, reply: &[u8], then: Then) {
+fn free() -> TcpListener {
+    TcpListener::bind(("127.0.0.1", 0)).expect("a free port")
+}
+
+fn serve(mut stream: TcpStream, answer: &dyn Fn(&str) -> Vec<u8>, then: Then) {
     let mut buffer = [0; 4096];
     while let Ok(count @ 1..) = stream.read(&mut buffer) {
-        let is_hello = buffer[..count].windows(5).any(|window| window == b"HELLO");
-        let answer: &[u8] = if is_hello { b"%0\r\n" } else { reply };
-        if stream.write_all(answer).is_err() {
+        let request = String::from_utf8_lossy(&buffer[..count]);
+        let is_hello = request.contains("HELLO");
+        let reply = if is_hello { b"%0\r\n".to_vec() } else { answer(&request) };
+        if stream.write_all(&reply).is_err() {
             return;
         }
         if is_hello {
@@ -461,7 +509,7 @@ fn serve(mut stream: TcpStream, reply: &[u8], then: Then) {
         match then {
             Then::Wait => {}
             Then::Close => return,
-            Then::Repeat => while stream.write_all(reply).is_ok() {},
+            Then::Repeat => while stream.write_all(&reply).is_ok() {},
         }
     }
 }

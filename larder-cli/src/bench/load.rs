@@ -25,9 +25,6 @@ const LATENCY_MAX: u64 = 3_600_000_000;
 /// How often progress is shown.
 const PROGRESS: Duration = Duration::from_millis(250);
 
-/// A server that answers nothing for so long has stopped.
-const SILENCE: Duration = Duration::from_secs(60);
-
 /// Below this the loop does not sleep, because a sleep would take longer.
 const SLEEP_LEAST: Duration = Duration::from_millis(1);
 
@@ -214,8 +211,11 @@ impl<'a> Worker<'a> {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error.into()),
                 _ => {}
             }
-            if events.is_empty() && heard.elapsed() > SILENCE && self.idle.len() < self.clients.len() {
-                return Err(Failure::Timeout(SILENCE));
+            // A server that answers nothing for so long has stopped.
+            let limit = self.settings.target.timeout;
+            let is_asked = self.idle.len() < self.clients.len();
+            if events.is_empty() && is_asked && !limit.is_zero() && heard.elapsed() > limit {
+                return Err(Failure::Timeout(limit));
             }
             for event in &events {
                 let index = event.token().0;

@@ -190,6 +190,8 @@ const SHARED: &[&str] = &[
     "--tls-ciphers",
     "--tls-ciphersuites",
     "--connect-timeout",
+    "--timeout",
+    "--max-reply",
 ];
 
 /// Labels and explanations of all options.

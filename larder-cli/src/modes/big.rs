@@ -79,7 +79,7 @@ impl Report {
             let unit = self.unit(kind);
             let found = self.found.entry(kind.clone()).or_default();
             found.count += 1;
-            found.total += size;
+            found.total = found.total.saturating_add(size);
             self.sampled += 1;
             self.key_bytes += key.len() as u64;
             if found.largest.first().map_or(0, |(largest, _)| *largest) < size {

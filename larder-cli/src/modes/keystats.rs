@@ -37,8 +37,9 @@ struct Group {
 impl Group {
     fn add(&mut self, bytes: u64, length: u64) {
         self.keys += 1;
-        self.bytes += bytes;
-        self.length += length;
+        // What a server says may add up to more than there is.
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.length = self.length.saturating_add(length);
     }
 }
 

@@ -48,9 +48,9 @@ fn line(info: &str, before: &mut Option<i64>) -> String {
         .lines()
         .filter(|line| line.starts_with("db"))
         .filter_map(|line| line.split_once(":keys=")?.1.split(',').next()?.trim_end().parse::<i64>().ok())
-        .sum();
+        .fold(0, i64::saturating_add);
     let requests = number("total_commands_processed");
-    let more = requests - before.replace(requests).unwrap_or(requests);
+    let more = requests.saturating_sub(before.replace(requests).unwrap_or(requests));
     let children =
         match (number("rdb_bgsave_in_progress"), number("aof_rewrite_in_progress"), number("loading")) {
             (1.., ..) => "SAVE",

@@ -65,7 +65,7 @@ impl Docs {
     }
 
     /// The reply of COMMAND DOCS; `None` when it is none.
-    fn read(reply: &Reply) -> Option<Self> {
+    pub(crate) fn read(reply: &Reply) -> Option<Self> {
         let mut docs = Self { from_server: true, ..Self::default() };
         for pair in reply.elements()?.chunks_exact(2) {
             docs.command(&pair[0], &pair[1]);

@@ -4,7 +4,7 @@ mod danger;
 pub(crate) mod docs;
 pub(crate) mod editor;
 pub(crate) mod help;
-mod history;
+pub(crate) mod history;
 mod keys;
 mod pager;
 pub(crate) mod preferences;
