@@ -87,6 +87,11 @@ pub(crate) fn with_stdin(options: &Options, mut words: Vec<Vec<u8>>) -> Result<V
 
 /// Commands line by line from standard input, when that is no terminal.
 pub(crate) fn lines(session: &mut Session) -> Verdict {
+    // Before the first line, as redis-cli does: who pipes nothing still hears that there is no server.
+    match session.connect() {
+        Err(failure @ Failure::Connect(_)) => output::complain(&failure.to_string()),
+        other => other?,
+    }
     let mut input = std::io::stdin().lock();
     let (mut line, mut good) = (Vec::new(), true);
     loop {
