@@ -29,8 +29,8 @@ pub(super) fn run(plan: &Plan) -> Result<Section, String> {
     for (trace_name, scan_percent) in [("zipf", 0), ("mixed", 25)] {
         let trace = Trace {
             scan_percent,
-            keys: plan.choose(200_000, 50_000, 2_000),
-            requests: plan.choose(2_500_000, 500_000, 20_000),
+            keys: plan.choose(200_000, 50_000, 50_000),
+            requests: plan.choose(2_500_000, 500_000, 50_000),
             rate: RATE,
             ..Trace::default()
         };
