@@ -440,6 +440,17 @@ impl Listpack {
         self.start = slack as u32;
     }
 
+    /// Moves the slack behind the end to the front, for who is going to push there.
+    pub fn slack_to_front(&mut self) {
+        let (start, len) = (self.start as usize, self.byte_len());
+        let slack = self.buf.capacity() - len;
+        if slack > start && u32::try_from(slack).is_ok() {
+            self.buf.resize(len + slack, 0);
+            self.buf.copy_within(start..start + len, slack);
+            self.start = slack as u32;
+        }
+    }
+
     /// Makes room for `more` bytes behind the end.
     fn reserve_back(&mut self, more: usize, bytes_max: usize) {
         let len = self.buf.len();

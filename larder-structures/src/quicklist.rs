@@ -215,7 +215,10 @@ impl Quicklist {
             }
             self.store.edit(at, shrink);
         }
-        let node = self.new_node(value);
+        let mut node = self.new_node(value);
+        if let Node::Packed(pack) = &mut node {
+            pack.slack_to_front();
+        }
         self.store.push_front(node);
     }
 

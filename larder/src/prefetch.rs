@@ -37,23 +37,25 @@ impl Engine {
     }
 
     /// Fetches what lookups will need ([`crate::Plan::lookup`]). Useful for two to about thirty of them; a shard that is
-    /// busy is passed over.
+    /// busy is passed over, and so is a key that the lookup before is about.
     pub fn prefetch(&self, lookups: impl Iterator<Item = Lookup> + Clone) {
         let mut has_members = false;
+        let mut last = None;
         for lookup in lookups.clone() {
             has_members |= lookup.member.is_some();
-            self.with_keys_of(lookup, |keys| keys.prefetch_bucket(lookup.key));
+            if last.replace(lookup.key) != Some(lookup.key) {
+                self.with_keys_of(lookup, |keys| keys.prefetch_bucket(lookup.key));
+            }
         }
+        last = None;
         for lookup in lookups.clone() {
-            self.with_keys_of(lookup, |keys| keys.prefetch_entry(lookup.key));
+            if last.replace(lookup.key) != Some(lookup.key) {
+                self.with_keys_of(lookup, |keys| keys.prefetch_entry(lookup.key));
+            }
         }
         if has_members {
-            for lookup in lookups.clone() {
-                self.with_members_of(lookup, Table::prefetch_bucket);
-            }
-            for lookup in lookups {
-                self.with_members_of(lookup, Table::prefetch_entry);
-            }
+            self.with_members_of(lookups.clone(), Table::prefetch_bucket);
+            self.with_members_of(lookups, Table::prefetch_entry);
         }
     }
 
@@ -67,15 +69,23 @@ impl Engine {
         }
     }
 
+    /// Does something with each member and the table it will be looked up in, one collection after the other.
     #[inline]
-    fn with_members_of(&self, lookup: Lookup, work: impl FnOnce(&Table<Record>, u64)) {
-        let Some(member) = lookup.member else { return };
-        self.with_keys_of(lookup, |keys| {
-            if let Some(ValueRef::Body(body)) = keys.candidate(lookup.key).map(|entry| entry.value())
-                && let Some(table) = body.table()
-            {
-                work(table, member);
-            }
-        });
+    fn with_members_of(&self, lookups: impl Iterator<Item = Lookup>, work: impl Fn(&Table<Record>, u64)) {
+        let mut lookups = lookups.peekable();
+        while let Some(lookup) = lookups.next() {
+            let Some(member) = lookup.member else { continue };
+            self.with_keys_of(lookup, |keys| {
+                if let Some(ValueRef::Body(body)) = keys.candidate(lookup.key).map(|entry| entry.value())
+                    && let Some(table) = body.table()
+                {
+                    work(table, member);
+                    let is_same = |next: &Lookup| (next.db, next.key) == (lookup.db, lookup.key);
+                    while let Some(next) = lookups.next_if(is_same) {
+                        next.member.into_iter().for_each(|member| work(table, member));
+                    }
+                }
+            });
+        }
     }
 }
