@@ -1,6 +1,7 @@
 //! `cargo x bars`: the bars of an issue, measured.
 //!
-//! In full, figures go to `docs/bars/<issue>.md`. As a slice, each bar runs for a moment with the same code: it shows
+//! In full, figures go to `docs/bars/<issue>.md`, each with its day; of bars that are not measured this time the last
+//! figures stay. As a slice, each bar runs for a moment with the same code: it shows
 //! that the bar can be measured and that nothing is wrong in the results, but a machine shared with others judges no
 //! times, so a slice fails on wrong answers only.
 
@@ -10,6 +11,7 @@ mod engine;
 mod foundation;
 mod session;
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::time::Instant;
@@ -86,7 +88,7 @@ pub(crate) fn run(issue: u32, slice: bool, only: &[String]) -> Result<bool, Stri
     }
     find_server()?;
     let scale = if slice { Scale::Slice } else { Scale::Full };
-    let mut table = String::from("| bar | required | measured | |\n|---|---|---|---|\n");
+    let mut rows = BTreeMap::new();
     let mut good = true;
     for bar in bars.iter().filter(|bar| {
         if only.is_empty() { !slice || bar.in_slice } else { only.iter().any(|n| n == bar.name) }
@@ -107,10 +109,17 @@ pub(crate) fn run(issue: u32, slice: bool, only: &[String]) -> Result<bool, Stri
         good &= measured.right && (slice || reached);
         let figures: Vec<String> =
             measured.figures.iter().map(|f| f.replace('|', "\\|").replace('\n', "<br>")).collect();
-        let _ = writeln!(table, "| {} | {} | {} | {verdict} |", bar.name, bar.required, figures.join("<br>"));
+        let row = format!(
+            "| {} | {} | {} | {verdict}, {} |",
+            bar.name,
+            bar.required,
+            figures.join("<br>"),
+            today()
+        );
+        rows.insert(bar.name, row);
     }
-    if !slice && only.is_empty() {
-        write_table(issue, &table)?;
+    if !slice {
+        write_table(issue, bars, &rows)?;
     }
     Ok(good)
 }
@@ -136,19 +145,37 @@ pub(crate) fn server() -> std::path::PathBuf {
     std::env::var_os("LARDER_SERVER").map_or_else(stages::server, Into::into)
 }
 
-fn write_table(issue: u32, table: &str) -> Result<(), String> {
+/// The day, as the system writes it.
+fn today() -> String {
+    let output = run::command("date", &["-u", "+%Y-%m-%d"]).output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+}
+
+/// Writes the rows of all bars of an issue: those just measured, and of the others what was written before.
+fn write_table(issue: u32, bars: &[Bar], rows: &BTreeMap<&str, String>) -> Result<(), String> {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu
         .lines()
         .find_map(|l| l.strip_prefix("model name"))
         .map_or("", |l| l.trim_matches([' ', '\t', ':']));
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    let text = format!(
-        "# Bars of issue {issue}\n\nMeasured with `cargo x bars {issue}` on {cores} cores ({model}), \
-         oracle redis-server {}.\n\n{table}",
+    let mut text = format!(
+        "# Bars of issue {issue}\n\nMeasured with `cargo x bars {issue}` on {cores} cores ({model}), oracle redis-server \
+         {}.\n\n| bar | required | measured | |\n|---|---|---|---|\n",
         testkit::server::redis_version().unwrap_or_default()
     );
     let path = format!("docs/bars/{issue}.md");
+    let before = fs::read_to_string(&path).unwrap_or_default();
+    for Bar { name, required, .. } in bars {
+        let start = format!("| {name} | ");
+        let old = before.lines().find(|line| line.starts_with(&start)).map(str::to_owned);
+        let row = rows
+            .get(name)
+            .cloned()
+            .or(old)
+            .unwrap_or_else(|| format!("{start}{required} | | not measured |"));
+        let _ = writeln!(text, "{row}");
+    }
     fs::create_dir_all("docs/bars")
         .and_then(|()| fs::write(&path, text))
         .map_err(|e| format!("{path}: {e}"))?;
