@@ -10,6 +10,7 @@ mod durability;
 mod engine;
 mod foundation;
 mod session;
+mod terminal;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -21,8 +22,13 @@ use crate::setup;
 use crate::stages;
 
 /// The issues that have bars, by number.
-pub(crate) const ISSUES: &[(u32, &[Bar])] =
-    &[(2, foundation::BARS), (3, engine::BARS), (4, durability::BARS), (6, session::BARS)];
+pub(crate) const ISSUES: &[(u32, &[Bar])] = &[
+    (2, foundation::BARS),
+    (3, engine::BARS),
+    (4, durability::BARS),
+    (6, session::BARS),
+    (8, terminal::BARS),
+];
 
 /// One bar.
 pub(crate) struct Bar {
