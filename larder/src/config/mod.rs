@@ -40,6 +40,10 @@ pub struct Config {
     pub slowlog_max_len: AtomicUsize,
     /// `rdbcompression`
     pub rdb_compression: AtomicBool,
+    /// `rdb-save-incremental-fsync`
+    pub rdb_incremental_fsync: AtomicBool,
+    /// `aof-rewrite-incremental-fsync`
+    pub aof_incremental_fsync: AtomicBool,
     /// `rdbchecksum`
     pub rdb_checksum: AtomicBool,
     /// `stop-writes-on-bgsave-error`
@@ -99,6 +103,8 @@ impl Default for Config {
             rdb_compression: AtomicBool::new(true),
             stop_writes_on_bgsave_error: AtomicBool::new(true),
             rdb_version: AtomicU64::new(u64::from(crate::persist::snapshot::VERSION_WRITTEN)),
+            rdb_incremental_fsync: AtomicBool::new(true),
+            aof_incremental_fsync: AtomicBool::new(true),
             rdb_checksum: AtomicBool::new(true),
             append_fsync: AtomicU8::new(Fsync::EverySecond as u8),
             no_fsync_on_rewrite: AtomicBool::new(false),

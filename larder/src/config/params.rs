@@ -419,6 +419,17 @@ pub const PARAMS: &[Param<Config>] = &[
         Kind::Int { min: i32::MIN as i64, max: i32::MAX as i64 },
         "Microseconds to rest after each key or command that is loaded, for tests; if negative, after so many of them."
     ),
+    flag!(
+        "aof-rewrite-incremental-fsync",
+        aof_incremental_fsync,
+        "Whether a new base of the append-only file is synced every few megabytes while it is written, so that the disk is \
+         never busy with much of it at once."
+    ),
+    flag!(
+        "rdb-save-incremental-fsync",
+        rdb_incremental_fsync,
+        "The same for snapshots that are saved in the background."
+    ),
     flag!("rdbcompression", rdb_compression, "Whether long strings in a snapshot are compressed."),
     flag!("rdbchecksum", rdb_checksum, "Whether a snapshot ends in a checksum, and whether it is verified."),
     number!(

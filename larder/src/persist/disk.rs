@@ -92,6 +92,39 @@ pub fn replace_file(
     disk.sync_dir(target.parent().unwrap_or(Path::new("")))
 }
 
+/// Bytes after which [`Gradual`] syncs.
+const SYNC_BYTES: usize = 4 * 1024 * 1024;
+
+/// A file that is synced as it grows, if that is wanted. What is only synced in the end comes to the disk all at once,
+/// and whoever else syncs something waits for it.
+pub(super) struct Gradual<'f> {
+    file: &'f mut dyn DiskFile,
+    is_wanted: bool,
+    unsynced: usize,
+}
+
+impl<'f> Gradual<'f> {
+    pub(super) fn new(file: &'f mut dyn DiskFile, is_wanted: bool) -> Gradual<'f> {
+        Gradual { file, is_wanted, unsynced: 0 }
+    }
+}
+
+impl Write for Gradual<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.unsynced += written;
+        if self.is_wanted && self.unsynced >= SYNC_BYTES {
+            self.unsynced = 0;
+            self.file.sync()?;
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
 /// The file system of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealDisk;

@@ -2,8 +2,13 @@
 //!
 //! Only one can take the file apart, since nothing in it says where an item ends. It does just that, and hands keys in
 //! batches to others, which check and build the values and put them into the tables. A batch belongs to one shard: so a
-//! worker takes one lock for all of it, and the part of a table that it fills stays in its cache. The tables are made as
-//! large beforehand as the file says, within what its length can hold.
+//! worker takes one lock for all of it, and the part of a table that it fills stays in its cache; what it will look up
+//! is fetched ahead. Keys and strings lie one behind the other in one piece of memory, which costs less to hand over than
+//! a piece for each. The tables are made as large beforehand as the file says, within what its length can hold.
+//!
+//! Who fills the tables does not keep up with who reads where there are few processors. So when enough batches wait the
+//! reader puts the next one into its table itself, unless one of the same shard waits: all keys of a shard are put in the
+//! order of the file, and a key that comes twice is what came last.
 //!
 //! Nobody else uses the data meanwhile (`progress`).
 
@@ -18,8 +23,8 @@ use larder_structures::hash;
 use parking_lot::Mutex;
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 
 /// What happens to a key that is loaded; nobody hears it, since nobody uses the engine yet.
@@ -27,13 +32,13 @@ const RESTORE: Event = Event::new(Class::Generic, "restore");
 /// Keys handed to a worker at once, and bytes of the file after which fewer are.
 const BATCH_KEYS: usize = 256;
 const BATCH_BYTES: u64 = 256 * 1024;
-/// Batches that may wait for a worker.
-const BATCHES_WAITING: usize = 64;
+/// Batches that may wait for a worker: enough that it does not run out while the reader works on one of its own, and few
+/// enough that most shards have none among them.
+const BATCHES_WAITING: usize = 16;
+/// Strings up to this length are handed over in one piece with others.
+const SHORT_STRING: usize = 4096;
 /// Threads that fill the tables, at most: one that reads cannot feed more.
 const WORKERS_MAX: usize = 8;
-/// To fill the tables takes longer than to read. Where there is one worker for it the reader fills one in so many itself,
-/// which makes both of them end at the same time.
-const OWN_SHARDS: usize = 5;
 /// Below this length a file is loaded before threads are started.
 const SMALL_FILE: u64 = 1024 * 1024;
 /// Bytes of a file that a key takes at least, where its number of keys is believed.
@@ -67,17 +72,37 @@ struct Key {
     offset: u64,
     db: usize,
     hash: u64,
-    key: Vec<u8>,
+    /// How long its name is.
+    len: usize,
     expiry: Expiry,
     idle: Option<u64>,
     freq: Option<u8>,
-    value: Value,
+    value: Handed,
+}
+
+/// A value on its way into the tables.
+enum Handed {
+    /// A short string of this length, behind the name of its key.
+    Short(usize),
+    /// Any other.
+    Value(Box<Value>),
 }
 
 /// Keys of one shard.
+#[derive(Default)]
 struct Batch {
-    shard: usize,
     keys: Vec<Key>,
+    /// The names of the keys, each with its value behind it if that is a short string.
+    bytes: Vec<u8>,
+    /// Bytes that the keys take in the file.
+    read: u64,
+}
+
+impl Batch {
+    fn with_room_of(other: &Batch) -> Batch {
+        let (keys, bytes) = (other.keys.len(), other.bytes.len());
+        Batch { keys: Vec::with_capacity(keys), bytes: Vec::with_capacity(bytes), read: 0 }
+    }
 }
 
 /// The first thing found wrong, in the order of the file.
@@ -135,12 +160,13 @@ impl Engine {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         let workers = if len < SMALL_FILE { 0 } else { (processors - 1).min(WORKERS_MAX) };
         let wrong = Wrong::default();
+        let waiting: Vec<AtomicUsize> = (0..self.shards.len()).map(|_| AtomicUsize::new(0)).collect();
         let (now_ms, now_us) = (lane.now_ms(), lane.now_us);
         let read = thread::scope(|scope| {
             let mut ways = Vec::new();
             for _ in 0..workers {
                 let (way, batches) = sync_channel(BATCHES_WAITING);
-                let work = || self.put_batches(now_us, batches, &wrong);
+                let work = || self.put_batches(now_us, batches, &waiting, &wrong);
                 let thread = thread::Builder::new().name("larder-loader".into());
                 // Without a thread the reader does its work.
                 if thread.spawn_scoped(scope, work).is_ok() {
@@ -152,7 +178,8 @@ impl Engine {
                 lane,
                 wrong: &wrong,
                 ways,
-                batches: (0..self.shards.len()).map(|_| (Vec::new(), 0)).collect(),
+                waiting: &waiting,
+                batches: (0..self.shards.len()).map(|_| Batch::default()).collect(),
             };
             self.read_items(reader, now_ms, len, to)
         });
@@ -206,8 +233,7 @@ impl Engine {
                     let bytes = reader.offset() - offset;
                     self.progress.note(reader.offset());
                     self.delay_load(loaded.keys);
-                    let key = Key { offset, db, hash, key, expiry, idle, freq, value };
-                    if !to.put(key, bytes) {
+                    if !to.put(&key, Meta { offset, db, hash, expiry, idle, freq, bytes }, value) {
                         break;
                     }
                 }
@@ -230,35 +256,56 @@ impl Engine {
     }
 
     /// A worker: puts what comes into the tables.
-    fn put_batches(&self, now_us: u64, batches: Receiver<Batch>, wrong: &Wrong) {
+    fn put_batches(
+        &self,
+        now_us: u64,
+        batches: Receiver<(usize, Batch)>,
+        waiting: &[AtomicUsize],
+        wrong: &Wrong,
+    ) {
         let mut lane = self.lane(false);
         lane.set_now_us(now_us);
-        for batch in batches {
-            self.put_batch(&mut lane, batch, wrong);
+        for (shard, batch) in batches {
+            self.put_batch(&mut lane, shard, batch, wrong);
+            waiting[shard].fetch_sub(1, Ordering::Release);
         }
     }
 
-    fn put_batch(&self, lane: &mut Lane, batch: Batch, wrong: &Wrong) {
-        let mut hold = self.shards.one(batch.shard);
-        for Key { offset, db, hash, key, expiry, idle, freq, value } in batch.keys {
-            let stored = match convert::read(value, &self.config) {
-                Ok(Some(stored)) => stored,
-                Ok(None) => continue,
-                Err(damage) => {
-                    wrong.note(corrupt(offset, Some(&key), damage, "something else".into()));
-                    return;
-                }
-            };
-            self.begin_effects(lane);
-            let planned = PlannedKey::new(&key, hash);
-            let mut writer = WriteCtx { planned, ..self.writer(lane, &mut hold, db) };
-            writer.restore(&key, stored, expiry, RESTORE);
-            if idle.is_some() || freq.is_some() {
-                writer.set_use(&key, idle, freq.map(u32::from));
+    fn put_batch(&self, lane: &mut Lane, shard: usize, batch: Batch, wrong: &Wrong) {
+        let mut hold = self.shards.one(shard);
+        for key in &batch.keys {
+            if let Some(db) = hold.shard(shard).db(self.physical(key.db)) {
+                db.keys.prefetch_bucket(key.hash);
             }
-            // Loading is no change: nobody watches, the log does not want it, and it need not be saved.
-            lane.effects = Effects::default();
         }
+        self.begin_effects(lane);
+        let mut bytes = batch.bytes.as_slice();
+        for Key { offset, db, hash, len, expiry, idle, freq, value } in batch.keys {
+            let (key, rest) = bytes.split_at(len);
+            bytes = rest;
+            let mut writer =
+                WriteCtx { planned: PlannedKey::new(key, hash), ..self.writer(lane, &mut hold, db) };
+            match value {
+                Handed::Short(len) => {
+                    let (value, rest) = bytes.split_at(len);
+                    bytes = rest;
+                    writer.set_string(key, value, expiry, RESTORE);
+                }
+                Handed::Value(value) => match convert::read(*value, &self.config) {
+                    Ok(Some(stored)) => writer.restore(key, stored, expiry, RESTORE),
+                    Ok(None) => continue,
+                    Err(damage) => {
+                        wrong.note(corrupt(offset, Some(key), damage, "something else".into()));
+                        break;
+                    }
+                },
+            }
+            if idle.is_some() || freq.is_some() {
+                writer.set_use(key, idle, freq.map(u32::from));
+            }
+        }
+        // Loading is no change: nobody watches, the log does not want it, and it need not be saved.
+        lane.effects = Effects::default();
     }
 }
 
@@ -270,24 +317,47 @@ fn corrupt(offset: u64, key: Option<&[u8]>, expected: &'static str, found: Strin
     LoadError { offset, key: key.map(<[u8]>::to_vec), kind: LoadErrorKind::Corrupt { expected, found } }
 }
 
+/// What is known of a key beside its name and value.
+struct Meta {
+    offset: u64,
+    db: usize,
+    hash: u64,
+    expiry: Expiry,
+    idle: Option<u64>,
+    freq: Option<u8>,
+    /// Bytes it takes in the file.
+    bytes: u64,
+}
+
 /// Gathers keys by shard and sends them to the workers.
 struct Spread<'s> {
     engine: &'s Engine,
     lane: &'s mut Lane,
     wrong: &'s Wrong,
-    ways: Vec<SyncSender<Batch>>,
-    /// Of each shard: keys, and the bytes they took in the file.
-    batches: Vec<(Vec<Key>, u64)>,
+    ways: Vec<SyncSender<(usize, Batch)>>,
+    /// Batches of each shard that were sent and are not done.
+    waiting: &'s [AtomicUsize],
+    /// Of each shard.
+    batches: Vec<Batch>,
 }
 
 impl Spread<'_> {
-    /// Takes a key that took so many bytes in the file; `false` once something has been found wrong.
-    fn put(&mut self, key: Key, bytes: u64) -> bool {
-        let shard = hash::shard(key.hash, self.batches.len());
-        let (keys, waiting) = &mut self.batches[shard];
-        keys.push(key);
-        *waiting += bytes;
-        if keys.len() < BATCH_KEYS && *waiting < BATCH_BYTES {
+    /// Takes a key; `false` once something has been found wrong.
+    fn put(&mut self, key: &[u8], meta: Meta, value: Value) -> bool {
+        let Meta { offset, db, hash, expiry, idle, freq, bytes } = meta;
+        let shard = hash::shard(hash, self.batches.len());
+        let batch = &mut self.batches[shard];
+        batch.bytes.extend_from_slice(key);
+        let value = match value {
+            Value::String(value) if value.len() <= SHORT_STRING => {
+                batch.bytes.extend_from_slice(&value);
+                Handed::Short(value.len())
+            }
+            other => Handed::Value(Box::new(other)),
+        };
+        batch.keys.push(Key { offset, db, hash, len: key.len(), expiry, idle, freq, value });
+        batch.read += bytes;
+        if batch.keys.len() < BATCH_KEYS && batch.read < BATCH_BYTES {
             return true;
         }
         self.send(shard);
@@ -295,20 +365,28 @@ impl Spread<'_> {
     }
 
     fn send(&mut self, shard: usize) {
-        let (keys, _bytes) = std::mem::take(&mut self.batches[shard]);
-        if keys.is_empty() {
+        let next = Batch::with_room_of(&self.batches[shard]);
+        let batch = std::mem::replace(&mut self.batches[shard], next);
+        if batch.keys.is_empty() {
             return;
         }
-        let batch = Batch { shard, keys };
-        // Always the same one for a shard, so that a key that comes twice is what came last.
-        let is_own = self.ways.len() == 1 && shard.is_multiple_of(OWN_SHARDS);
-        let unsent = match self.ways.get(shard % self.ways.len().max(1)) {
-            Some(way) if !is_own => way.send(batch).err().map(|unsent| unsent.0),
-            _ => Some(batch),
+        // Always the same one for a shard, which keeps their order.
+        let Some(way) = self.ways.get(shard % self.ways.len().max(1)) else {
+            return self.engine.put_batch(self.lane, shard, batch, self.wrong);
         };
-        if let Some(batch) = unsent {
-            self.engine.put_batch(self.lane, batch, self.wrong);
-        }
+        self.waiting[shard].fetch_add(1, Ordering::Relaxed);
+        let unsent = match way.try_send((shard, batch)) {
+            Ok(()) => return,
+            Err(TrySendError::Full(unsent)) if self.waiting[shard].load(Ordering::Acquire) > 1 => {
+                match way.send(unsent) {
+                    Ok(()) => return,
+                    Err(unsent) => unsent.0,
+                }
+            }
+            Err(TrySendError::Full(unsent) | TrySendError::Disconnected(unsent)) => unsent,
+        };
+        self.waiting[shard].fetch_sub(1, Ordering::Relaxed);
+        self.engine.put_batch(self.lane, shard, unsent.1, self.wrong);
     }
 
     fn finish(mut self) {

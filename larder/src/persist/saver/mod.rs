@@ -47,8 +47,9 @@ use super::snapshot::{Origin, SnapshotWriter, WriteOptions};
 use super::store::WRITE_BUFFER;
 use crate::engine::Engine;
 use crate::keyspace::eviction::access_clock;
-use crate::persist::disk::{Disk, DiskFile, replace_file};
+use crate::persist::disk::{Disk, DiskFile, Gradual, replace_file};
 use handed::Handed;
+use larder_structures::sys;
 use parking_lot::{Condvar, Mutex};
 use part::Part;
 use std::io::{self, BufWriter};
@@ -57,6 +58,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use walk::{Cut, Sink, Walk};
+
+/// How much less important than others the thread that saves is to the system.
+const NICE: i32 = 10;
 
 /// What is to be saved, and who is to hear of it.
 pub struct SaveJob {
@@ -171,6 +175,8 @@ impl Engine {
         let began_us = self.clock.unix_us();
         let mut changes = None;
         self.saves.saves.fetch_add(u64::from(!aof_base), Ordering::Relaxed);
+        // Whoever is to be served comes first.
+        sys::lower_priority(NICE);
         let saving = || {
             let mut saved = Saved { keys: 0 };
             replace_file(&*disk, &target, &temporary, |file| {
@@ -271,6 +277,9 @@ impl Engine {
             checksum: self.config.rdb_checksum.load(Ordering::Relaxed),
             version: self.config.rdb_version.load(Ordering::Relaxed) as u16,
         };
+        let config = &self.config;
+        let gradually = if aof_base { &config.aof_incremental_fsync } else { &config.rdb_incremental_fsync };
+        let file = Gradual::new(file, gradually.load(Ordering::Relaxed));
         let mut sink = SnapshotWriter::new(BufWriter::with_capacity(WRITE_BUFFER, file), options)?;
         sink.origin(Origin {
             redis_version: crate::REDIS_VERSION,

@@ -8,7 +8,7 @@ use super::part::Part;
 use crate::engine::Engine;
 use crate::keyspace::{Meter, StoredEntry};
 use crate::persist::convert;
-use crate::persist::disk::DiskFile;
+use crate::persist::disk::Gradual;
 use crate::persist::snapshot::{Elements, KeyMeta, NodeRef, SnapshotWriter};
 use crate::types::Type;
 use larder_structures::hash;
@@ -23,7 +23,7 @@ const ENTRIES_PER_HOLD: usize = 48;
 const BUCKETS_PER_HOLD: usize = 48;
 
 /// Where a save writes to.
-pub(super) type Sink<'f> = SnapshotWriter<io::BufWriter<&'f mut dyn DiskFile>>;
+pub(super) type Sink<'f> = SnapshotWriter<io::BufWriter<Gradual<'f>>>;
 
 /// What was true at the cut.
 pub(super) struct Cut {
