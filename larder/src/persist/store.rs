@@ -19,7 +19,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Bytes gathered before they go to the disk.
-pub(super) const WRITE_BUFFER: usize = 256 * 1024;
+pub(super) const WRITE_BUFFER: usize = 64 * 1024;
 
 /// What is known about saving.
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@
 //! Whatever happens the walk goes on to its end: if the file cannot be written, or the save is given up, it only sees to
 //! it that nothing stays old, since the next cut relies on that.
 
-use super::handed::{Handed, Head, Still, is_large};
+use super::handed::{Handed, Head, Still, WAITING_MAX, is_large};
 use super::part::Part;
 use crate::engine::Engine;
 use crate::keyspace::{Meter, StoredEntry};
@@ -17,10 +17,19 @@ use larder_structures::table::{Kept, Table};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// Entries taken under one hold of a shard, and buckets visited: some microseconds.
 const ENTRIES_PER_HOLD: usize = 48;
 const BUCKETS_PER_HOLD: usize = 48;
+
+/// Microseconds of work after which the saver rests, and for how long. A system lets a thread that has begun to work go
+/// on for some milliseconds, although others have become ready meanwhile and are more important: whoever has to share
+/// its processor with the saver would wait that long. So the saver stops by itself.
+const WORK_US: u64 = 100;
+const REST: Duration = Duration::from_micros(20);
+/// Bytes that may wait for the saver while it rests.
+const REST_BELOW: usize = WAITING_MAX / 4;
 
 /// Where a save writes to.
 pub(super) type Sink<'f> = SnapshotWriter<io::BufWriter<Gradual<'f>>>;
@@ -59,6 +68,8 @@ pub(super) struct Walk<'w, 'f> {
     taken: Handed,
     kept: Kept,
     keys: u64,
+    /// When it last rested, on the clock that does not jump.
+    rested_us: u64,
 }
 
 impl<'w, 'f> Walk<'w, 'f> {
@@ -72,7 +83,20 @@ impl<'w, 'f> Walk<'w, 'f> {
             taken: Handed::default(),
             kept: Kept::default(),
             keys: 0,
+            rested_us: engine.clock.elapsed_us(),
         }
+    }
+
+    /// Lets others have the processor if it is time, and if nobody waits for the saver.
+    fn rest(&mut self) {
+        let now_us = self.engine.clock.elapsed_us();
+        if now_us.saturating_sub(self.rested_us) < WORK_US {
+            return;
+        }
+        if self.engine.saver.waiting.load(Ordering::Relaxed) < REST_BELOW {
+            std::thread::sleep(REST);
+        }
+        self.rested_us = self.engine.clock.elapsed_us();
     }
 
     /// Walks to the end, and finishes the file.
@@ -148,6 +172,7 @@ impl<'w, 'f> Walk<'w, 'f> {
 
     /// Saves what writers have begun or handed over.
     fn serve(&mut self) {
+        self.rest();
         let saver = &self.engine.saver;
         self.see_whether_to_go_on();
         saver.most_waiting.fetch_max(saver.waiting.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -269,6 +294,7 @@ impl<'w, 'f> Walk<'w, 'f> {
                 walk.kept.clear();
                 cursor = part.step(walk.engine, cursor, &mut walk.kept);
                 is_through = cursor == 0;
+                walk.rest();
                 walk.engine.pause.wake();
                 for (key, value) in walk.kept.iter() {
                     elements.put(key, value)?;
