@@ -46,7 +46,10 @@ impl Data {
         let path = self.directory.join(format!("{}.lock", self.name));
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
         match file.try_lock() {
-            Ok(()) => *lock = Some(file),
+            Ok(()) => {
+                *lock = Some(file);
+                self.remove_leftovers();
+            }
             Err(TryLockError::WouldBlock) => {
                 return Err(io::Error::other(format!(
                     "another server is using {} in {}: it holds the lock on {}. Give this one a directory of its own \
@@ -59,6 +62,21 @@ impl Data {
             Err(TryLockError::Error(error)) => return Err(error),
         }
         Ok(())
+    }
+
+    /// Removes what servers have left behind that were killed while they saved. Nobody else saves here now.
+    fn remove_leftovers(&self) {
+        let Ok(entries) = self.directory.read_dir() else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let number = name
+                .to_str()
+                .and_then(|name| name.strip_prefix(&self.name)?.strip_prefix('.')?.strip_suffix(".tmp"));
+            if number.is_some_and(|number| number.parse::<u32>().is_ok()) {
+                // One that stays takes room, and does no other harm.
+                let _stays = std::fs::remove_file(entry.path());
+            }
+        }
     }
 
     /// Loads the snapshot into an engine whose data nobody uses yet; `None` if there is no snapshot.

@@ -117,3 +117,16 @@ fn a_shutdown_gives_up_the_save_under_way() {
     assert_eq!(leftover(&server), None);
     assert!(!server.dir().join("dump.rdb").exists());
 }
+
+#[test]
+fn what_a_killed_save_has_left_is_removed_at_the_start() {
+    let mut server = start(&["--save", "3600 1"]);
+    server.kill9();
+    let [stale, other] = ["dump.rdb.4711.tmp", "dump.rdb.mine.tmp"].map(|name| server.dir().join(name));
+    for path in [&stale, &other] {
+        std::fs::write(path, "half of a snapshot").expect("the directory is ours");
+    }
+    server.restart();
+    assert!(!stale.exists(), "it is still there");
+    assert!(other.exists(), "it is somebody else's");
+}
