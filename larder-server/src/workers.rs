@@ -62,6 +62,8 @@ impl Workers {
 }
 
 fn work_off(engine: &Engine, queue: &Mutex<Receiver<Work>>) {
+    // Event loops that wake up beside a long command must not wait for the end of its slice.
+    larder::give_way();
     let mut lane = engine.lane(false);
     loop {
         let next = queue.lock().recv();

@@ -56,6 +56,41 @@ pub(crate) unsafe fn unmap(memory: NonNull<u8>, size: usize, _align: usize) {
     let _kept = unsafe { rustix::mm::munmap(memory.as_ptr().cast(), size) };
 }
 
+/// Lets other threads of the machine go first when there are fewer processors than work: for a thread that works long and
+/// that nobody waits for with every microsecond. There is no way back. May do nothing.
+///
+/// The thread becomes nicer, and takes the processor for a tenth of a millisecond at a time: until that is over, Linux
+/// (6.12 and later) does not let a thread that wakes up have the processor, however nice the one that has it.
+#[cfg(all(target_os = "linux", not(miri)))]
+pub fn give_way() {
+    /// The system's `struct sched_attr` as of its first version.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Attributes {
+        size: u32,
+        policy: u32,
+        flags: u64,
+        nice: i32,
+        priority: u32,
+        runtime_ns: u64,
+        deadline_ns: u64,
+        period_ns: u64,
+    }
+    let attributes = Attributes {
+        size: size_of::<Attributes>() as u32,
+        // Enough that others come first, and that this thread still gets a tenth of a busy processor.
+        nice: 10,
+        runtime_ns: 100_000,
+        ..Attributes::default()
+    };
+    // SAFETY: the call reads the structure, whose size it is told, and changes the calling thread's scheduling only.
+    let _stays_as_it_is = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+}
+
+/// See the other one.
+#[cfg(any(not(target_os = "linux"), miri))]
+pub fn give_way() {}
+
 /// Gives back the memory under whole pages of a mapping; they read as zeroes afterwards, and take memory again once
 /// they are written to. May do nothing but clear them.
 ///

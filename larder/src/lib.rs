@@ -72,6 +72,7 @@ pub mod time;
 pub use embedded::{Connection, Larder, SetOptions, Ttl};
 pub use engine::{Engine, Options};
 pub use exec::{Job, Plan};
+pub use larder_structures::sys::give_way;
 pub use prefetch::Lookup;
 pub use session::Session;
 

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::keyspace::StoredEntry;
 use crate::types::LARGE_ELEMENTS;
 use larder_structures::entry::ValueRef;
+use larder_structures::sys::give_way;
 use larder_structures::table::Table;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
@@ -109,6 +110,7 @@ impl Freer {
     pub(crate) fn work(&self, garbage: Receiver<Garbage>) -> impl FnOnce() + Send + use<> {
         let counts = Arc::clone(&self.counts);
         move || {
+            give_way();
             for garbage in garbage {
                 let objects = garbage.objects();
                 drop(garbage);
