@@ -105,37 +105,31 @@ struct Load {
     name: &'static str,
     args: &'static [&'static str],
     requests: u64,
-    /// Whether the server is the bottleneck, so that both must find the same rate. Where each request of a connection
-    /// waits for the last reply and costs the server next to nothing, the rate is the generator's own.
-    is_bound: bool,
 }
 
 const LOADS: &[Load] = &[
-    Load { name: "BITCOUNT of 64 KiB", args: &["BITCOUNT", "big"], requests: 60_000, is_bound: true },
-    Load { name: "MSET", args: &["-r", "100000", "-t", "mset"], requests: 100_000, is_bound: true },
+    Load { name: "BITCOUNT of 256 KiB", args: &["BITCOUNT", "big"], requests: 20_000 },
+    Load {
+        name: "BITCOUNT of 256 KiB, pipeline 16",
+        args: &["-P", "16", "BITCOUNT", "big"],
+        requests: 20_000,
+    },
     Load {
         name: "SET, pipeline 100",
         args: &["-r", "100000", "-P", "100", "-t", "set"],
-        requests: 2_000_000,
-        is_bound: true,
+        requests: 1_500_000,
     },
-    Load {
-        name: "GET, pipeline 32, 300 connections",
-        args: &["-r", "100000", "-P", "32", "-c", "300", "-t", "get"],
-        requests: 2_000_000,
-        is_bound: true,
-    },
-    Load { name: "GET", args: &["-r", "100000", "-t", "get"], requests: 60_000, is_bound: false },
-    Load {
-        name: "SET, pipeline 16",
-        args: &["-r", "100000", "-P", "16", "-t", "set"],
-        requests: 600_000,
-        is_bound: false,
-    },
+    Load { name: "SET, pipeline 16", args: &["-r", "100000", "-P", "16", "-t", "set"], requests: 600_000 },
+    Load { name: "MSET", args: &["-r", "100000", "-t", "mset"], requests: 80_000 },
+    Load { name: "GET", args: &["-r", "100000", "-t", "get"], requests: 60_000 },
 ];
 
+/// The server is the bottleneck where redis-benchmark keeps its processor busy for at most this part of the time. Beyond
+/// that both generators have a part in the rate, and each finds its own.
+const BUSY: f64 = 0.5;
+
 /// Rounds of a full run, alternating; the middle of them counts.
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 5;
 
 /// Rates may differ by this part.
 const AGREEMENT: f64 = 0.05;
@@ -145,9 +139,9 @@ fn bench(scale: Scale) -> Result<Measured, String> {
     let client = client.to_str().ok_or("the target directory's name is not UTF-8")?;
     let server = Server::try_start(Options::redis())?;
     pin(server.pid(), 0);
-    let big = "x".repeat(64 * 1024);
+    let big = "x".repeat(256 * 1024);
     server.connect().line(&format!("SET big {big}"));
-    let (mut reached, mut figures) = (true, Vec::new());
+    let (mut reached, mut bound, mut figures) = (true, 0, Vec::new());
     for load in LOADS {
         let requests = scale.choose(load.requests, load.requests / 50);
         let (mut theirs, mut ours) = (Vec::new(), Vec::new());
@@ -160,7 +154,10 @@ fn bench(scale: Scale) -> Result<Measured, String> {
         let rates = [&theirs, &ours].map(|all| middle(all, |round| round.0));
         let costs = [&theirs, &ours].map(|all| middle(all, |round| round.1));
         let ratio = rates[1] / rates[0];
-        reached &= costs[1] <= costs[0] && (!load.is_bound || (ratio - 1.0).abs() <= AGREEMENT);
+        let busy = costs[0] * rates[0] / 1e6;
+        let is_bound = busy <= BUSY;
+        bound += usize::from(is_bound);
+        reached &= costs[1] <= costs[0] && (!is_bound || (ratio - 1.0).abs() <= AGREEMENT);
         figures.push(format!(
             "{}: {:.0} requests per second, redis-benchmark {:.0} ({:+.1} %{}); CPU of the generator {:.2} us a request, \
              redis-benchmark {:.2}",
@@ -168,12 +165,12 @@ fn bench(scale: Scale) -> Result<Measured, String> {
             rates[1],
             rates[0],
             (ratio - 1.0) * 100.0,
-            if load.is_bound { "" } else { ", not judged: the generator is the bottleneck" },
+            if is_bound { String::new() } else { format!(", not judged: it is busy for {:.0} %", busy * 100.0) },
             costs[1],
             costs[0],
         ));
     }
-    Ok(Measured::reached(reached, figures))
+    Ok(Measured::reached(reached && bound > 0, figures))
 }
 
 /// Runs a generator on the second processor; its rate, and microseconds of CPU time for each request.
