@@ -152,16 +152,6 @@ mod general {
 #[cfg(any(not(target_os = "linux"), miri))]
 pub(crate) use general::{advise_huge, discard, map, unmap};
 
-/// Makes the calling thread less important to the system's scheduler by so many steps of `nice`, where threads have a
-/// priority of their own; elsewhere it does nothing.
-pub fn lower_priority(steps: i32) {
-    // Linux takes no process for the calling thread. Nobody is forbidden to become less important.
-    #[cfg(target_os = "linux")]
-    let _stays_as_it_is = rustix::process::setpriority_process(None, steps);
-    #[cfg(not(target_os = "linux"))]
-    let _stays_as_it_is = steps;
-}
-
 /// The processor's counter of time, where it has one that runs evenly in every state of power and at the same pace on
 /// all cores. Reading it costs about 0.4 of a system clock; its pace is measured once per process, to some 30 parts in a
 /// million.

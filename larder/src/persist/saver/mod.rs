@@ -59,9 +59,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use walk::{Cut, Sink, Walk};
 
-/// How much less important than others the thread that saves is to the system.
-const NICE: i32 = 10;
-
 /// What is to be saved, and who is to hear of it.
 pub struct SaveJob {
     /// Where the file goes.
@@ -176,7 +173,7 @@ impl Engine {
         let mut changes = None;
         self.saves.saves.fetch_add(u64::from(!aof_base), Ordering::Relaxed);
         // Whoever is to be served comes first.
-        sys::lower_priority(NICE);
+        sys::give_way();
         let saving = || {
             let mut saved = Saved { keys: 0 };
             replace_file(&*disk, &target, &temporary, |file| {
