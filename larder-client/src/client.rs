@@ -35,7 +35,7 @@ impl Larder {
     /// | URL | data |
     /// |---|---|
     /// | `embedded://` | in this process, and gone with it |
-    /// | `embedded:///path` | in this process; loaded from `/path/dump.rdb`, and written there by [`Larder::save`] **only**: what was not saved is lost when the process ends |
+    /// | `embedded:///path` | in this process, and kept in a folder that belongs to one process at a time: a crash of the process loses the last tenth of a second at most, one of the machine two seconds; when the last handle goes, all is written. See `larder::Larder::open_dir`, which with [`Larder::embedded`] gives other promises |
     /// | `redis://[user:password@]host[:port][/database]` | on a server; `rediss://` with TLS |
     /// | `unix:///path/to/socket` | on a server on this machine |
     /// | `redis-sentinel://[user:password@]host[:port][,...]/name[/database]` | on the primary that sentinels call `name` |
@@ -104,19 +104,6 @@ impl Larder {
     /// [hash slot](crate::hash_slot).
     pub fn is_cluster(&self) -> bool {
         matches!(self.shared.backend, Backend::Cluster(_))
-    }
-
-    /// Writes the snapshot of `embedded:///path`.
-    ///
-    /// # Errors
-    /// If the disk fails, in which case the old snapshot is untouched; on every other backend.
-    pub async fn save(&self) -> Result<()> {
-        let larder = self.clone();
-        let work = move || match &larder.shared.backend {
-            Backend::Embedded(embedded) => embedded.save(),
-            _ => Err(Error::Unsupported("a server saves for itself: SAVE or BGSAVE".to_owned())),
-        };
-        tokio::task::spawn_blocking(work).await.map_err(|error| Error::Lost(error.to_string()))?
     }
 
     /// Executes any command. Those that change their connection (SELECT, MULTI, SUBSCRIBE ...) are for

@@ -27,7 +27,8 @@
 //!
 //! Commands with any arguments, [pipelines and transactions](Pipeline), [subscriptions](Subscription) that come back
 //! with all their channels and tell of the gap, [walks over keys](Scan), [events](EventStream) about connections,
-//! time-outs and retries ([`Options`]). One conformance suite runs all of it on every backend.
+//! time-outs and retries ([`Options`]). One conformance suite runs all of it on the engine in this process, on larder-server
+//! and on redis-server. Sentinels and clusters have not been tested so far.
 //!
 //! # What is not
 //!
@@ -35,8 +36,7 @@
 //!   atomically is a command there.
 //! - A [dedicated connection](Dedicated) is not to be had in a cluster, and all keys of a transaction there must be of
 //!   one [hash slot](hash_slot).
-//! - `embedded:///path` loads a snapshot when it is opened and writes it when [`Larder::save`] is called. It keeps no log
-//!   yet: a process that ends without saving loses what it has done since. Two processes must not share a path.
+//! - A folder of `embedded:///path` belongs to one process at a time; a second one gets an error.
 //! - A server's outage ends a call with an [`Error`] that says whether the command may have been carried out. Nothing is
 //!   queued for later.
 

@@ -4,52 +4,26 @@ use super::{framed, unframed};
 use crate::command::{Command, Pipeline};
 use crate::error::{Error, Result};
 use crate::value::Value;
-use larder::persist::disk::RealDisk;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// An engine, and where its snapshot is kept.
+/// An engine.
 pub(crate) struct Embedded {
     pub(crate) larder: larder::Larder,
-    snapshot: Option<PathBuf>,
 }
-
-/// The snapshot's name, which is that of Redis, so that either reads the other's.
-const SNAPSHOT: &str = "dump.rdb";
 
 impl Embedded {
     pub(crate) fn on(larder: larder::Larder) -> Embedded {
-        Embedded { larder, snapshot: None }
+        Embedded { larder }
     }
 
-    /// Opens an engine and loads the snapshot in `folder`, if there is one.
+    /// Opens an engine, with the data in `folder` if one is named.
     pub(crate) fn open(folder: Option<&Path>) -> Result<Embedded> {
-        let failed =
-            |error: &dyn std::fmt::Display| Error::Unreachable(format!("the embedded engine: {error}"));
-        let larder = larder::Larder::open(larder::Options::default()).map_err(|error| failed(&error))?;
-        let Some(folder) = folder else { return Ok(Embedded::on(larder)) };
-        std::fs::create_dir_all(folder).map_err(|error| failed(&format!("{}: {error}", folder.display())))?;
-        let snapshot = folder.join(SNAPSHOT);
-        if snapshot.exists() {
-            let engine = larder.engine();
-            engine
-                .load(&mut engine.lane(false), &RealDisk, &snapshot)
-                .map_err(|error| failed(&format!("{}: {error}", snapshot.display())))?;
-        }
-        Ok(Embedded { larder, snapshot: Some(snapshot) })
-    }
-
-    /// Writes the snapshot.
-    pub(crate) fn save(&self) -> Result<()> {
-        let Some(snapshot) = &self.snapshot else {
-            return Err(Error::Unsupported("saving without a folder: open embedded:///path".to_owned()));
+        let opened = match folder {
+            Some(folder) => larder::Larder::open_dir(folder, larder::Options::default()),
+            None => larder::Larder::open(larder::Options::default()),
         };
-        let engine = self.larder.engine();
-        let failed = |error: io::Error| Error::Server {
-            code: "ERR".to_owned(),
-            message: format!("cannot save to {}: {error}", snapshot.display()),
-        };
-        engine.save(&engine.lane(false), &RealDisk, snapshot).map_err(failed)
+        opened.map(Embedded::on).map_err(|error| Error::Unreachable(format!("the embedded engine: {error}")))
     }
 
     pub(crate) async fn execute(&self, command: &Command) -> Result<Value> {
