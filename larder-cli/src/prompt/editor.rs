@@ -216,15 +216,17 @@ fn typed(key: &str) -> String {
 
 impl Highlighter for Assistant {
     fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {
-        let Ok(shared) = self.shared.try_borrow() else { return Cow::Borrowed(line) };
-        if !shared.preferences.highlight {
-            return Cow::Borrowed(line);
+        match self.shared.try_borrow() {
+            Ok(shared) if shared.preferences.highlight => Cow::Owned(coloured(&shared.docs, line)),
+            _ => Cow::Owned(masked(line)),
         }
-        Cow::Owned(coloured(&shared.docs, line))
     }
 
     fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
-        Cow::Owned(format!("\x1b[90m{hint}\x1b[0m"))
+        match self.shared.try_borrow() {
+            Ok(shared) if shared.preferences.highlight => Cow::Owned(format!("\x1b[90m{hint}\x1b[0m")),
+            _ => Cow::Borrowed(hint),
+        }
     }
 
     fn highlight_char(&self, _: &str, _: usize, _: CmdKind) -> bool {
@@ -232,9 +234,21 @@ impl Highlighter for Assistant {
     }
 }
 
+/// A line without colours, in which passwords are stars.
+fn masked(line: &str) -> String {
+    let start = line.len() - line.trim_start().len();
+    let name = start + line[start..].find(char::is_whitespace).unwrap_or(line.len() - start);
+    if !line[start..name].eq_ignore_ascii_case("auth") {
+        return line.to_owned();
+    }
+    let rest = line[name..].chars().map(|c| if c.is_whitespace() { c } else { '*' });
+    line[..name].chars().chain(rest).collect()
+}
+
 /// A line with colours: commands, options, quoted text. Passwords become stars.
 pub(crate) fn coloured(docs: &Docs, line: &str) -> String {
-    let Some(all) = words(line) else { return line.to_owned() };
+    // As long as a quote is open it has no words.
+    let Some(all) = words(line) else { return masked(line) };
     let texts: Vec<&str> = all.iter().map(|word| word.text.as_str()).collect();
     let found = docs.find(&texts);
     let is_auth = texts.first().is_some_and(|first| first.eq_ignore_ascii_case("auth"));
@@ -317,6 +331,10 @@ mod tests {
     fn passwords_are_not_shown() {
         let line = coloured(&Docs::built_in(), "auth user secret");
         assert!(!line.contains("secret") && line.contains("******"), "{line}");
+        let open = coloured(&Docs::built_in(), " AUTH \"my sec");
+        assert!(!open.contains("my") && !open.contains("sec"), "a quote is open: {open}");
+        assert_eq!(masked("auth user secret"), "auth **** ******");
+        assert_eq!((masked("get auth"), masked("aut")), ("get auth".to_owned(), "aut".to_owned()));
     }
 
     #[test]

@@ -87,11 +87,8 @@ fn editor(shared: &Rc<RefCell<Shared>>, lines: &[String]) -> Result<LineEditor, 
         .auto_add_history(false)
         .max_history_size(history::LINES_MAX)
         .map_err(failed)?
-        .color_mode(if std::env::var_os("NO_COLOR").is_some() {
-            ColorMode::Disabled
-        } else {
-            ColorMode::Enabled
-        })
+        // Under NO_COLOR the highlighter is asked all the same: it masks passwords, and leaves colours out by itself.
+        .color_mode(if std::io::stdout().is_terminal() { ColorMode::Forced } else { ColorMode::Disabled })
         .behavior(Behavior::PreferTerm)
         .build();
     let history = MemHistory::with_config(&config);

@@ -17,7 +17,8 @@ pub(crate) struct Preferences {
 
 impl Default for Preferences {
     fn default() -> Self {
-        Self { hints: true, highlight: true, keys: true, confirm: true, pager: true, utf8: true }
+        let highlight = std::env::var_os("NO_COLOR").is_none();
+        Self { hints: true, highlight, keys: true, confirm: true, pager: true, utf8: true }
     }
 }
 
