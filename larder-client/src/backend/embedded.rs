@@ -4,7 +4,6 @@ use super::{framed, unframed};
 use crate::command::{Command, Pipeline};
 use crate::error::{Error, Result};
 use crate::value::Value;
-use std::io;
 use std::path::Path;
 
 /// An engine.
