@@ -7,7 +7,7 @@ use crate::effects::log::{Log, LogReader};
 use crate::effects::{Freer, Garbage};
 use crate::exec::Job;
 use crate::host::Host;
-use crate::keyspace::{Ledger, Shard, Sweep, WatchFlag, WriteCtx};
+use crate::keyspace::{Ledger, Shard, Sweep, Tidying, WatchFlag, WriteCtx};
 use crate::lane::Lane;
 use crate::pause::Pause;
 use crate::persist::aof::Aof;
@@ -90,6 +90,7 @@ pub struct Engine {
     pub(crate) last_load: LastLoad,
     pub(crate) progress: Progress,
     pub(crate) sweep: Sweep,
+    pub(crate) tidying: Tidying,
 }
 
 /// Something that all threads write now and then, on cache lines of its own: what lies beside it is read by every command.
@@ -170,6 +171,7 @@ impl Engine {
             last_load: LastLoad::default(),
             progress: Progress::default(),
             sweep: Sweep::default(),
+            tidying: Tidying::default(),
         })
     }
 

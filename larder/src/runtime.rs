@@ -7,6 +7,7 @@
 use crate::effects::Garbage;
 use crate::engine::Engine;
 use crate::lane::Lane;
+use larder_structures::slab;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Weak};
@@ -44,7 +45,9 @@ impl Engine {
         let is_paused = self.pause.is_on(lane.now_ms()) || self.saver.is_behind();
         let evicts_more = self.make_room(lane) && self.is_short_of_memory() && !is_paused;
         let expires = self.config.active_expire.load(Ordering::Relaxed) && !is_paused;
-        if self.sweep_slice(lane, expires) && !evicts_more { Backlog::None } else { Backlog::More }
+        let has_swept = self.sweep_slice(lane, expires);
+        let has_tidied = !self.tidy_slice();
+        if has_swept && has_tidied && !evicts_more { Backlog::None } else { Backlog::More }
     }
 }
 
@@ -75,12 +78,17 @@ impl Runtime {
 fn tick_until(engine: &Weak<Engine>, stopped: &Receiver<()>) {
     let Some(mut lane) = engine.upgrade().map(|engine| engine.lane(false)) else { return };
     let mut rest_ms = TICK_MS;
+    let mut prepared_ms = 0;
     while stopped.recv_timeout(Duration::from_millis(rest_ms)) == Err(RecvTimeoutError::Timeout) {
         let Some(engine) = engine.upgrade() else { return };
         rest_ms = match engine.tick(&mut lane) {
             Backlog::None => TICK_MS,
             Backlog::More => REST_MS,
         };
+        if lane.now_ms().abs_diff(prepared_ms) >= TICK_MS {
+            prepared_ms = lane.now_ms();
+            slab::prepare();
+        }
     }
 }
 

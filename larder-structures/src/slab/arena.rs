@@ -7,6 +7,8 @@ use std::ptr::NonNull;
 
 /// Chunks of an arena from which on new ones ask for huge pages. Fewer would be mostly empty: a small server stays small.
 const CHUNKS_BEFORE_HUGE: usize = 8;
+/// Chunks of huge pages that an arena is kept ready at most.
+pub(super) const SPARES_MAX: usize = 8;
 /// Entries are not moved out of pages that are at least so full, in eighths.
 const DENSE_EIGHTHS: usize = 7;
 
@@ -25,6 +27,10 @@ pub(super) struct Arena {
     /// Free pages that still take memory.
     idle: usize,
     number: u8,
+    /// Memory for chunks, in huge pages that are there already.
+    spares: [Option<NonNull<u8>>; SPARES_MAX],
+    /// Chunks mapped since [`Arena::take_demand`].
+    recently_mapped: usize,
 }
 
 // SAFETY: an arena owns its chunks; what is in use of them belongs to others, who do not touch what the arena touches.
@@ -49,6 +55,8 @@ impl Arena {
             active: 0,
             idle: 0,
             number,
+            spares: [None; SPARES_MAX],
+            recently_mapped: 0,
         }
     }
 
@@ -233,9 +241,11 @@ impl Arena {
         let mut chunk = match self.chunks[kind as usize] {
             Some(chunk) => chunk,
             None => {
-                let wants_huge = self.mapped >= CHUNKS_BEFORE_HUGE * CHUNK;
-                let chunk = Chunk::map(kind, self.number, wants_huge)?;
+                let memory = self.spares.iter_mut().find_map(Option::take).or_else(|| Chunk::map(false))?;
+                // SAFETY: the memory is a chunk's, and nobody else's.
+                let chunk = unsafe { Chunk::found(memory, kind, self.number) };
                 self.mapped += CHUNK;
+                self.recently_mapped += 1;
                 self.link_chunk(chunk);
                 chunk
             }
@@ -261,9 +271,40 @@ impl Arena {
         Some(page)
     }
 
-    /// Whether [`Arena::take_idle`] may find something.
-    pub(super) fn has_idle(&self) -> bool {
-        self.idle > 0
+    /// How many chunks of huge pages the arena should have ready: one more than it has needed since the last call, and
+    /// none if it has needed none or is small.
+    pub(super) fn take_demand(&mut self) -> usize {
+        let recently = std::mem::take(&mut self.recently_mapped);
+        if recently == 0 || self.mapped < CHUNKS_BEFORE_HUGE * CHUNK {
+            0
+        } else {
+            (recently + 1).min(SPARES_MAX)
+        }
+    }
+
+    /// How many it has ready.
+    pub(super) fn ready(&self) -> usize {
+        self.spares.iter().flatten().count()
+    }
+
+    /// Gives it memory for a chunk, which is returned if it has enough.
+    pub(super) fn add_spare(&mut self, memory: NonNull<u8>) -> Option<NonNull<u8>> {
+        match self.spares.iter_mut().find(|place| place.is_none()) {
+            Some(place) => place.replace(memory),
+            None => Some(memory),
+        }
+    }
+
+    /// Takes memory for a chunk back.
+    pub(super) fn take_spare(&mut self) -> Option<NonNull<u8>> {
+        self.spares.iter_mut().find_map(Option::take)
+    }
+
+    /// Whether [`Arena::take_idle`] may find something, beyond what is kept for later: a sixteenth of what is in use, or
+    /// nothing.
+    pub(super) fn has_idle(&self, keeps_some: bool) -> bool {
+        let kept = if keeps_some { self.active / 16 / Kind::Fine.page() } else { 0 };
+        self.idle > kept
     }
 
     /// Something to give back to the system: the caller does so, without the arena's lock, then says so through

@@ -173,11 +173,26 @@ pub(super) struct Chunk {
 const _: () = assert!(size_of::<Chunk>() <= HEADER);
 
 impl Chunk {
-    /// Maps a chunk whose pages are all free. `None` when the system has no more memory.
-    pub(super) fn map(kind: Kind, arena: u8, wants_huge: bool) -> Option<NonNull<Chunk>> {
+    /// Maps memory for a chunk. `None` when the system has no more.
+    ///
+    /// A huge page is cleared when it is first touched, which takes a tenth of a millisecond, or several where the system
+    /// is a guest and its host has to find the memory. So whoever asks for one touches it here, and holds no lock.
+    pub(super) fn map(is_huge: bool) -> Option<NonNull<u8>> {
         let memory = sys::map(CHUNK, CHUNK)?;
         // SAFETY: the mapping was just made with this size.
-        unsafe { sys::advise_huge(memory, CHUNK, wants_huge) };
+        unsafe { sys::advise_huge(memory, CHUNK, is_huge) };
+        if is_huge {
+            // SAFETY: as above; it reads as zeroes, and goes on to.
+            unsafe { memory.as_ptr().write_volatile(0) };
+        }
+        Some(memory)
+    }
+
+    /// Makes a chunk of memory, whose pages are all free.
+    ///
+    /// # Safety
+    /// The memory came from [`Chunk::map`], was not written to, and is the caller's.
+    pub(super) unsafe fn found(memory: NonNull<u8>, kind: Kind, arena: u8) -> NonNull<Chunk> {
         let chunk = memory.cast::<Chunk>();
         let all = kind.all_pages();
         // A description is written when its page is first used: the rest of the head stays untouched.
@@ -191,7 +206,7 @@ impl Chunk {
             (&raw mut (*chunk.as_ptr()).kind).write(kind);
             (&raw mut (*chunk.as_ptr()).arena).write(arena);
         }
-        Some(chunk)
+        chunk
     }
 
     /// Gives a chunk back to the system.

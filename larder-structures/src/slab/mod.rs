@@ -146,13 +146,13 @@ unsafe fn free_general(memory: NonNull<u8>, size: usize) {
     unsafe { std::alloc::dealloc(memory.as_ptr(), layout) }
 }
 
-/// Gives up to `pages` free pages, or chunks of them, back to the system. Returns whether more are left. Microseconds for
-/// each page; nobody waits meanwhile.
-pub fn trim(pages: usize) -> bool {
+/// Gives up to `pages` free pages, or chunks of them, back to the system, and unless it is to be `all` keeps some for later.
+/// Returns whether more are left. Microseconds for each page; nobody waits meanwhile.
+pub fn trim(pages: usize, all: bool) -> bool {
     let mut left = pages;
-    for number in 0..seat::ARENAS {
+    for number in seat::all() {
         let arena = seat::arena(number);
-        while arena.with(|arena| arena.has_idle()) {
+        while arena.with(|arena| arena.has_idle(!all)) {
             if left == 0 {
                 return true;
             }
@@ -162,6 +162,30 @@ pub fn trim(pages: usize) -> bool {
         }
     }
     false
+}
+
+/// Keeps memory in huge pages ready for those arenas that have lately needed more, and gives back what was kept ready for
+/// others. To be called some ten times a second by a thread that nobody waits for: each huge page takes up to some
+/// milliseconds, without any lock.
+pub fn prepare() {
+    for number in seat::all() {
+        let arena = seat::arena(number);
+        let wanted = arena.with(Arena::take_demand);
+        while arena.with(|arena| arena.ready()) > wanted
+            && let Some(spare) = arena.with(Arena::take_spare)
+        {
+            // SAFETY: it is memory for a chunk, which nobody has used.
+            unsafe { Chunk::unmap(spare.cast()) };
+        }
+        while arena.with(|arena| arena.ready()) < wanted
+            && let Some(spare) = Chunk::map(true)
+        {
+            if let Some(refused) = arena.with(|arena| arena.add_spare(spare)) {
+                // SAFETY: as above.
+                unsafe { Chunk::unmap(refused.cast()) };
+            }
+        }
+    }
 }
 
 fn give_back(idle: Idle, return_page: impl FnOnce(NonNull<Chunk>, usize)) {
@@ -179,7 +203,7 @@ fn give_back(idle: Idle, return_page: impl FnOnce(NonNull<Chunk>, usize)) {
 /// What the slab takes and what of that is in use, added up over all arenas one after the other. Some microseconds.
 pub fn stats() -> Stats {
     let mut stats = Stats { general: GENERAL.load(Ordering::Relaxed), ..Stats::default() };
-    for number in 0..seat::ARENAS {
+    for number in seat::all() {
         seat::arena(number).with(|arena| stats.add(arena));
     }
     stats.classes.retain(|class| class.slots > 0);

@@ -52,6 +52,11 @@ fn seats() -> std::sync::MutexGuard<'static, [u32; ARENAS]> {
     SEATS.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
+/// The numbers of all arenas; none where the general allocator stands in for them.
+pub(super) fn all() -> std::ops::Range<usize> {
+    0..if cfg!(loom) { 0 } else { ARENAS }
+}
+
 /// The arena of that number.
 #[inline]
 pub(super) fn arena(number: usize) -> &'static Brief<Arena> {

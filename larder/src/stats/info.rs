@@ -263,7 +263,7 @@ fn memory(facts: &Facts<'_>, fields: &mut Fields) {
     fields.add("mem_cluster_links", 0);
     fields.add("mem_aof_buffer", engine.aof.facts().waiting.load(Relaxed));
     fields.add("mem_allocator", "libc");
-    fields.add("active_defrag_running", 0);
+    fields.add("active_defrag_running", u64::from(engine.tidying.is_walking.load(Relaxed)));
     fields.add("lazyfree_pending_objects", engine.freer.pending());
     fields.add("lazyfreed_objects", engine.freer.freed());
     fields.add("larder_memory_tables", tables);
@@ -369,7 +369,9 @@ fn stats(facts: &Facts<'_>, fields: &mut Fields) {
     fields.add("pubsub_channels", engine.pubsub.channel_count());
     fields.add("pubsub_patterns", engine.pubsub.pattern_count());
     fields.zeros(&["pubsubshard_channels", "latest_fork_usec", "total_forks", "migrate_cached_sockets"]);
-    fields.zeros(&["slave_expires_tracked_keys", "active_defrag_hits", "active_defrag_misses"]);
+    fields.zeros(&["slave_expires_tracked_keys"]);
+    fields.add("active_defrag_hits", engine.tidying.moved.load(Relaxed));
+    fields.zeros(&["active_defrag_misses"]);
     fields.zeros(&["active_defrag_key_hits", "active_defrag_key_misses", "total_active_defrag_time"]);
     fields.zeros(&["current_active_defrag_time", "tracking_total_keys", "tracking_total_items"]);
     fields.zeros(&["tracking_total_prefixes", "unexpected_error_replies"]);

@@ -181,7 +181,7 @@ fn doctor(ctx: &mut ServerCtx<'_, '_>, _args: Args<'_>, reply: &mut ReplyWriter<
 
 const PURGE: Command = Command {
     name: "PURGE",
-    summary: "Give free memory back to the system; the allocator does that by itself.",
+    summary: "Give free memory back to the system at once, which otherwise happens little by little.",
     cost: Cost::Slow("Depends on how much memory is allocated, could be slow"),
     example: "MEMORY PURGE -> OK",
     tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
@@ -189,7 +189,8 @@ const PURGE: Command = Command {
     ..ABOUT
 };
 
-fn purge(_ctx: &mut ServerCtx<'_, '_>, _args: Args<'_>, reply: &mut ReplyWriter<'_>) -> Outcome {
+fn purge(ctx: &mut ServerCtx<'_, '_>, _args: Args<'_>, reply: &mut ReplyWriter<'_>) -> Outcome {
+    ctx.engine.purge();
     reply.ok();
     Ok(())
 }
