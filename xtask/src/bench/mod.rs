@@ -4,19 +4,19 @@
 //! is judged is a ratio of medians, or a size. Where there is a second processor the server is pinned to the first and
 //! the generator to the second. A figure without a target of its own is judged against redis-server.
 //!
-//! A full run of everything writes `docs/benchmarks.md`, which names what misses its target before anything else.
+//! A full run writes what it finds into `docs/benchmarks.md`, which names what misses its target before anything else.
 
 pub(crate) mod cost;
 mod embedded;
 mod hits;
 mod memory;
+mod report;
 mod saving;
 mod scaling;
 mod stalls;
 pub(crate) mod targets;
 
 use std::fmt::Write as _;
-use std::process::Command;
 
 use testkit::{Options, Program, Server};
 
@@ -157,7 +157,7 @@ pub(crate) const BENCHES: &[Bench] = &[
     },
 ];
 
-/// Runs the benchmarks of these names, or all, and prints what they find. A full run of all writes the report.
+/// Runs the benchmarks of these names, or all, prints what they find and writes it into the report.
 pub(crate) fn run(plan: &Plan, names: &[String]) -> Result<bool, String> {
     let known: Vec<&str> = BENCHES.iter().map(|bench| bench.name).collect();
     if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
@@ -174,11 +174,8 @@ pub(crate) fn run(plan: &Plan, names: &[String]) -> Result<bool, String> {
         print!("{}", section.show());
         sections.push((bench, section));
     }
-    if names.is_empty() && plan.size != Size::Slice {
-        let path = if plan.size == Size::Full { "docs/benchmarks.md" } else { "target/x/benchmarks.md" };
-        std::fs::create_dir_all("target/x")
-            .and_then(|()| std::fs::write(path, report(plan, &sections)))
-            .map_err(|e| format!("{path}: {e}"))?;
+    let measured: Vec<_> = sections.iter().map(|(bench, section)| (*bench, section)).collect();
+    if let Some(path) = report::write(plan, &measured)? {
         println!("\nwrote {path}");
     }
     Ok(sections
@@ -186,11 +183,13 @@ pub(crate) fn run(plan: &Plan, names: &[String]) -> Result<bool, String> {
         .all(|(_, section)| section.wrong.is_empty() && section.judged.iter().all(Judged::is_reached)))
 }
 
-/// Runs the one benchmark of this name.
+/// Runs the one benchmark of this name, and writes what it finds into the report.
 pub(crate) fn one(name: &str, plan: &Plan) -> Result<Section, String> {
     let bench =
         BENCHES.iter().find(|bench| bench.name == name).ok_or_else(|| format!("no benchmark {name}"))?;
-    (bench.run)(plan)
+    let section = (bench.run)(plan)?;
+    report::write(plan, &[(bench, &section)])?;
+    Ok(section)
 }
 
 impl Section {
@@ -220,67 +219,6 @@ impl Section {
         }
         text
     }
-}
-
-/// The report.
-fn report(plan: &Plan, sections: &[(&Bench, Section)]) -> String {
-    let mut text = String::from("# Benchmarks\n\nWritten by `cargo x bench`; do not edit.\n\n");
-    for (what, said) in machine(plan) {
-        let _ = writeln!(text, "- {what}: {said}");
-    }
-    let all: Vec<&Judged> = sections.iter().flat_map(|(_, section)| &section.judged).collect();
-    let reached = all.iter().filter(|judged| judged.is_reached()).count();
-    let _ = writeln!(
-        text,
-        "\n{reached} of {} targets are reached.\n\n## Where we lose or miss a target\n",
-        all.len()
-    );
-    let missed: Vec<String> =
-        all.iter().filter(|j| !j.is_reached()).map(|j| format!("- {}\n", j.show())).collect();
-    text.push_str(if missed.is_empty() { "Nowhere in this run.\n" } else { "" });
-    text.push_str(&missed.concat());
-    for (bench, section) in sections {
-        let _ = writeln!(text, "\n## {}\n\n{}\n", bench.name, bench.about);
-        for wrong in &section.wrong {
-            let _ = writeln!(text, "**Not measured, or wrong:** {wrong}\n");
-        }
-        if !section.rows.is_empty() {
-            let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-            text.push_str(&line(section.header.iter().map(|cell| (*cell).to_owned()).collect()));
-            text.push_str(&line(vec!["---".to_owned(); section.header.len()]));
-            section.rows.iter().for_each(|row| text.push_str(&line(row.clone())));
-        }
-        if !section.judged.is_empty() {
-            text.push_str("\n| judged | figure | target | |\n|---|---|---|---|\n");
-            section.judged.iter().for_each(|judged| text.push_str(&judged.row()));
-        }
-    }
-    text
-}
-
-/// Where and when this was measured, and with what.
-fn machine(plan: &Plan) -> Vec<(&'static str, String)> {
-    let first_line = |program: &str, args: &[&str]| {
-        let output = Command::new(program).args(args).output().ok();
-        let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-        text.and_then(|text| text.lines().next().map(str::to_owned)).unwrap_or_else(|| "unknown".to_owned())
-    };
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
-    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let memory = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap_or("unknown").trim();
-    vec![
-        ("date", first_line("date", &["-u", "+%Y-%m-%d %H:%M UTC"])),
-        (
-            "machine",
-            format!("{} processors, {}, {memory}", processors(), model.trim_matches(['\t', ':', ' '])),
-        ),
-        ("kernel", first_line("uname", &["-sr"])),
-        ("redis-server", testkit::server::redis_version().unwrap_or_else(|| "unknown".to_owned())),
-        ("larder-server", first_line(&server().to_string_lossy(), &["--version"])),
-        ("compiler", first_line("rustc", &["--version"])),
-        ("rounds", format!("{} of each server in turn, medians; size {:?}", plan.rounds, plan.size)),
-    ]
 }
 
 pub(crate) fn processors() -> usize {
