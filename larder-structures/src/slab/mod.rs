@@ -380,6 +380,29 @@ mod tests {
     }
 
     #[test]
+    fn chunks_that_are_ready_are_used_and_none_are_wanted_where_none_were_needed() {
+        let class = class::of(1024);
+        let mut arena = Arena::new(0);
+        assert_eq!(arena.take_demand(), 0);
+        let mut kept = sparse(&mut arena, class, 20_000, 1);
+        let wanted = arena.take_demand();
+        assert!(wanted > 1);
+        assert_eq!(arena.take_demand(), 0, "nothing was needed since");
+        for _ in 0..wanted {
+            let memory = Chunk::map(true).expect("the system has memory");
+            assert!(arena.add_spare(memory).is_none());
+        }
+        kept.extend(sparse(&mut arena, class, 4_000, 1));
+        assert!(arena.ready() < wanted, "{} of {wanted} are left", arena.ready());
+        arena.check_invariants();
+        while let Some(spare) = arena.take_spare() {
+            // SAFETY: nobody has used it.
+            unsafe { Chunk::unmap(spare.cast()) };
+        }
+        free_all(&mut arena, class, kept);
+    }
+
+    #[test]
     fn a_slot_knows_its_arena() {
         let mut arena = Arena::new(37);
         let slot = arena.alloc(0).expect("the system has memory");
