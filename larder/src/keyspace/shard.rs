@@ -148,6 +148,27 @@ mod tests {
     }
 
     #[test]
+    fn the_room_that_a_copy_of_a_shared_string_loses_is_accounted() {
+        let engine = Engine::open(Options::default());
+        let larder = Larder::on(std::sync::Arc::clone(&engine));
+        let text = "x".repeat(20_000);
+        for command in [["SET", "log", &text], ["APPEND", "log", "and room for more"]] {
+            larder.execute(&command);
+        }
+        let reader = {
+            let hold = engine.shards.all();
+            let mut shards =
+                (0..engine.shard_count()).filter_map(|index| hold.shard(index).db(engine.physical(0)));
+            let bytes = shards.find_map(|db| Found::new(db.keys.iter().next()?).attachable().cloned());
+            bytes.expect("the key is there")
+        };
+        larder.execute(&["APPEND", "log", "!"]);
+        let (said, found) = said_and_found(&engine, 0);
+        assert_eq!(said, found);
+        assert_eq!(reader.len(), text.len() + 17, "the reader has what it had");
+    }
+
+    #[test]
     fn memory_is_the_sum_of_all_entries() {
         let engine = Engine::open(Options { seed: 3, ..Options::default() });
         let larder = Larder::on(std::sync::Arc::clone(&engine));

@@ -275,11 +275,13 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
             let shrunk = unshare(&mut slot);
             self.engine.account(&mut ledger, -shrunk);
             let Some(Body::Bytes(bytes)) = slot.body_mut() else { return Err(Fault::WRONG_TYPE) };
-            let bytes = Arc::make_mut(bytes);
+            // Somebody may still read the bytes: then what is changed is a copy, without room to grow.
             let before = bytes.capacity();
-            result = edit(bytes)?;
+            let bytes = Arc::make_mut(bytes);
+            let edited = edit(bytes);
             let grown = bytes.capacity() as i64 - before as i64;
             self.engine.account(&mut ledger, grown);
+            result = edited?;
         } else {
             let mut bytes = match keys.get_hashed(hash, key) {
                 Some(entry) => Found::new(entry).view.string()?.to_vec(),
