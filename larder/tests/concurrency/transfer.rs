@@ -7,12 +7,15 @@ use larder_resp::Frame;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 const ACCOUNTS: u64 = 8;
 const EACH: i64 = 1000;
 const TOTAL: i64 = ACCOUNTS as i64 * EACH;
 const MOVERS: u64 = 2;
 const TRANSFERS: usize = 1500;
+/// Time for transfers between two disturbances, even if who disturbs could go on at once.
+const BREATH: Duration = Duration::from_micros(300);
 
 fn accounts() -> String {
     (0..ACCOUNTS).map(|number| format!(" account:{number}")).collect()
@@ -55,16 +58,22 @@ fn move_amounts(engine: &Arc<Engine>, seed: u64) -> [usize; 2] {
     let mut rng = Rng(seed);
     let mut callers = [Caller::new(engine), Caller::new(engine)];
     let mut outcomes = [0, 0];
-    for _ in 0..TRANSFERS {
+    let mut rounds = 0;
+    while rounds < TRANSFERS {
         let [first, second] = &mut callers;
         let begun = look(first, &mut rng);
-        match look(second, &mut rng) {
-            Some(accounts) => outcomes[usize::from(settle(second, &mut rng, accounts))] += 1,
-            None => drop(second.ok("UNWATCH")),
+        let overlapping = look(second, &mut rng);
+        if begun.is_none() && overlapping.is_none() {
+            // Who has deleted the accounts opens them again.
+            thread::yield_now();
+        } else {
+            rounds += 1;
         }
-        match begun {
-            Some(accounts) => outcomes[usize::from(settle(first, &mut rng, accounts))] += 1,
-            None => drop(first.ok("UNWATCH")),
+        for (caller, accounts) in [(second, overlapping), (first, begun)] {
+            match accounts {
+                Some(accounts) => outcomes[usize::from(settle(caller, &mut rng, accounts))] += 1,
+                None => drop(caller.ok("UNWATCH")),
+            }
         }
     }
     outcomes
@@ -151,6 +160,7 @@ fn readers_see_every_amount_or_none_while_all_is_flushed() {
         |caller, rng| {
             caller.ok(["FLUSHALL", "FLUSHDB"][rng.below(2) as usize]);
             open_accounts(caller);
+            thread::sleep(BREATH);
         },
         true,
     );
@@ -165,6 +175,7 @@ fn readers_see_every_amount_while_clients_are_paused() {
             if rng.below(2) == 0 {
                 caller.ok("CLIENT UNPAUSE");
             }
+            thread::sleep(BREATH);
         },
         false,
     );
