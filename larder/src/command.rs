@@ -212,6 +212,8 @@ pub enum Group {
     PubSub,
     /// MULTI and friends.
     Transactions,
+    /// Leases, epochs and the change feed of caches.
+    Cache,
     /// The connection itself.
     Connection,
     /// The server.

@@ -106,6 +106,7 @@ pub fn group_word(group: Group) -> &'static str {
         Group::SortedSet => "sorted-set",
         Group::PubSub => "pubsub",
         Group::Transactions => "transactions",
+        Group::Cache => "cache",
         Group::Connection => "connection",
         Group::Server => "server",
     }

@@ -20,6 +20,7 @@ const GROUPS: &[(Group, &str)] = &[
     (Group::SortedSet, "Sorted sets"),
     (Group::PubSub, "Publish and subscribe"),
     (Group::Transactions, "Transactions"),
+    (Group::Cache, "Caches"),
     (Group::Connection, "Connections"),
     (Group::Server, "Server"),
 ];

@@ -116,7 +116,9 @@ pub fn engine_declarations(family: Family, keep: impl Fn(&str) -> bool) -> Vec<D
             Group::Set => Family::Set,
             Group::SortedSet => Family::SortedSet,
             Group::Generic => Family::Generic,
-            Group::PubSub | Group::Transactions | Group::Connection | Group::Server => continue,
+            Group::PubSub | Group::Transactions | Group::Cache | Group::Connection | Group::Server => {
+                continue;
+            }
         };
         let name = known.full_name.to_ascii_uppercase().replace('|', " ");
         if (own == family || own == Family::Generic) && keep(&name) {

@@ -39,7 +39,7 @@ const fn event(name: &'static str) -> Event {
     Event::new(Class::Hash, name)
 }
 
-fn limits(config: &Config) -> Limits {
+pub(super) fn limits(config: &Config) -> Limits {
     Limits {
         entries: config.hash_max_listpack_entries.load(Ordering::Relaxed),
         value: config.hash_max_listpack_value.load(Ordering::Relaxed),

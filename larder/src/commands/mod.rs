@@ -6,6 +6,7 @@ use crate::engine::ServerCtx;
 use crate::fault::{Fault, Outcome};
 use larder_resp::ReplyWriter;
 
+pub(crate) mod cache;
 pub(crate) mod client;
 pub(crate) mod connection;
 pub(crate) mod hash;
@@ -30,6 +31,7 @@ pub(crate) const FAMILIES: &[&[Command]] = &[
     zset::FAMILY,
     pubsub::FAMILY,
     transaction::FAMILY,
+    cache::FAMILY,
     server::FAMILY,
 ];
 

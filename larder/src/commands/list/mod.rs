@@ -39,7 +39,7 @@ const fn event(name: &'static str) -> Event {
     Event::new(Class::List, name)
 }
 
-const fn push_event(end: End) -> Event {
+pub(super) const fn push_event(end: End) -> Event {
     event(if matches!(end, End::Left) { "lpush" } else { "rpush" })
 }
 
@@ -48,7 +48,7 @@ const fn pop_event(end: End) -> Event {
 }
 
 /// A list as new ones are made.
-fn new_list(config: &Config) -> List {
+pub(super) fn new_list(config: &Config) -> List {
     List::new(config.list_max_listpack_size.load(Ordering::Relaxed))
 }
 
