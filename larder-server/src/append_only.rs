@@ -85,7 +85,7 @@ impl AppendOnly {
 }
 
 fn tell(loaded: &AofLoaded, log: &Log) {
-    let AofLoaded { files, bytes, keys, functions, commands, errors, first_error, cut } = loaded;
+    let AofLoaded { files, bytes, keys, skipped, commands, errors, first_error, cut } = loaded;
     log.notice(format_args!(
         "Loaded {bytes} bytes in {files} files: {keys} keys of the base, {commands} commands"
     ));
@@ -101,10 +101,10 @@ fn tell(loaded: &AofLoaded, log: &Log) {
              has written; the first: {first}"
         ));
     }
-    if *functions > 0 {
+    if skipped.count() > 0 {
         log.warning(format_args!(
-            "WARNING {functions} function libraries were left out: there are no functions yet. The next rewrite will not \
-             have them."
+            "WARNING what is not supported yet was left out of the base (rdb-skip-unsupported): {skipped}. The next \
+             rewrite will not have it."
         ));
     }
 }

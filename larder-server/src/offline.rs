@@ -16,8 +16,9 @@ pub(crate) struct Finding {
     pub(crate) verdict: Result<(), String>,
 }
 
-/// `check-rdb`: what a snapshot holds, and if it would not load, what is wrong and where.
-pub(crate) fn check_rdb(path: &Path) -> Finding {
+/// `check-rdb`: what a snapshot holds, and if it would not load, what is wrong and where. With `skip`, what is not
+/// supported is left out, as a load does with `rdb-skip-unsupported`.
+pub(crate) fn check_rdb(path: &Path, skip: bool) -> Finding {
     let failed = |error: &dyn std::fmt::Display| Err(format!("{}: {error}", path.display()));
     let file = match File::open(path) {
         Ok(file) => file,
@@ -25,7 +26,7 @@ pub(crate) fn check_rdb(path: &Path) -> Finding {
     };
     // A clock before 1970 makes nothing expired.
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-    let (contents, result) = check(file, now_ms);
+    let (contents, result) = check(file, now_ms, skip);
     Finding { found: describe(&contents), verdict: result.or_else(|error| failed(&error)) }
 }
 
@@ -39,9 +40,11 @@ fn describe(contents: &Contents) -> String {
         (contents.expiring, "keys with an expiry"),
         (contents.expired, "keys have expired and would be left out"),
         (contents.empty, "empty collections would be left out"),
-        (contents.functions, "function libraries would be left out"),
     ];
     lines.extend(rest.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
+    if contents.skipped.count() > 0 {
+        lines.push(format!("not supported, would be left out: {}", contents.skipped));
+    }
     lines.join("\n") + "\n"
 }
 

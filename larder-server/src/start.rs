@@ -51,7 +51,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
             print!("{}", args::HELP);
             return ExitCode::SUCCESS;
         }
-        Asked::CheckRdb(file) => return report(offline::check_rdb(Path::new(&file))),
+        Asked::CheckRdb { file, skip } => return report(offline::check_rdb(Path::new(&file), skip)),
         Asked::CheckAof { file, fix } => return report(offline::check_aof(Path::new(&file), fix)),
         Asked::Serve(source) => source,
     };
@@ -285,11 +285,11 @@ fn load_snapshot(engine: &Engine, data: &Data, log: &Log) -> Result<(), String> 
         "Done loading RDB, keys loaded: {}, keys expired: {}.",
         loaded.keys, loaded.expired
     ));
-    if loaded.functions > 0 {
+    if loaded.skipped.count() > 0 {
         log.warning(format_args!(
-            "WARNING {} function libraries in the snapshot were left out: there are no functions yet. The next save \
-             will not have them.",
-            loaded.functions
+            "WARNING what is not supported yet was left out of the snapshot (rdb-skip-unsupported): {}. The next save \
+             will not have it.",
+            loaded.skipped
         ));
     }
     log.notice(format_args!("DB loaded from disk: {:.3} seconds", began.elapsed().as_secs_f64()));

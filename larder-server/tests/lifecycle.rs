@@ -5,9 +5,9 @@ mod support;
 use larder_resp::Frame;
 use std::process::Command;
 use std::time::Duration;
-use support::{error, is_served, larder, start, wait_for};
+use support::{error, info, is_served, larder, start, wait_for};
 use testkit::temp::TempDir;
-use testkit::{Client, Server};
+use testkit::{Client, Options, Server};
 
 const OK: &[u8] = b"OK";
 
@@ -143,6 +143,49 @@ fn a_snapshot_is_looked_through_without_a_server() {
     assert_eq!(bad.status.code(), Some(1));
     let text = String::from_utf8_lossy(&bad.stderr);
     assert!(text.contains(&format!("at offset {}", bytes.len() - 4)), "{text}");
+}
+
+#[test]
+fn what_is_not_supported_stops_the_start_or_is_left_out_on_request() {
+    let Ok(real) = Server::try_start(Options::redis()) else { return };
+    let mut client = real.connect();
+    for line in ["XADD events 1-1 field value", "SET plain value", "XADD more 1-1 field value"] {
+        client.line(line);
+    }
+    client.cmd(&[
+        "FUNCTION",
+        "LOAD",
+        "#!lua name=lib\nredis.register_function('f', function() return 1 end)",
+    ]);
+    client.cmd(&["SAVE"]);
+    let ours = start(&[]);
+    let file = ours.dir().join("dump.rdb");
+    std::fs::copy(real.dir().join("dump.rdb"), &file).expect("the directory is ours");
+    let dir = ours.dir();
+    let dir = dir.to_str().expect("ASCII");
+    let check = |arguments: &[&str]| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_larder-server"));
+        let output =
+            program.arg("check-rdb").args(arguments).arg(&file).output().expect("the program starts");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    };
+    let (is_good, text) = check(&[]);
+    assert!(!is_good && text.contains("unsupported: function library (offset "), "{text}");
+    let (is_good, text) = check(&["--skip-unsupported"]);
+    assert!(is_good && text.contains("would be left out: stream: 2, function library: 1"), "{text}");
+    assert!(text.contains("database 0: 1 of type string"), "{text}");
+    let why = Server::try_start(larder(&["--dir", dir])).err().unwrap_or_default();
+    assert!(why.contains("unsupported: function library (offset "), "{why}");
+    let skipping = start(&["--dir", dir, "--rdb-skip-unsupported", "yes"]);
+    assert!(
+        skipping.log().contains("(rdb-skip-unsupported): stream: 2, function library: 1."),
+        "{}",
+        skipping.log()
+    );
+    let mut client = skipping.connect();
+    assert_eq!(info(&mut client, "persistence", "larder_last_load_skipped"), "3");
+    assert_eq!(client.cmd(&["DBSIZE"]), Frame::Integer(1));
 }
 
 #[test]

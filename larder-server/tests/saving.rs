@@ -46,6 +46,25 @@ fn a_background_save_survives_a_crash() {
 }
 
 #[test]
+fn the_version_that_was_asked_for_is_saved_and_loaded_again() {
+    let mut server = start(&["--rdb-version", "11"]);
+    let mut client = server.connect();
+    client.cmd(&["SET", "k", "v"]);
+    client.cmd(&["SADD", "s", "1", "word"]);
+    for save in ["SAVE", "BGSAVE"] {
+        client.cmd(&[save]);
+        wait_for_save(&mut client);
+        let bytes = std::fs::read(server.dir().join("dump.rdb")).expect("it was saved");
+        assert!(bytes.starts_with(b"REDIS0011"), "{}", bytes[..9].escape_ascii());
+    }
+    server.kill9();
+    server.restart();
+    let mut client = server.connect();
+    assert_eq!(bulk(client.cmd(&["GET", "k"])), "v");
+    assert_eq!(client.cmd(&["SCARD", "s"]), Frame::Integer(2));
+}
+
+#[test]
 fn inside_a_transaction_a_save_is_put_off() {
     let server = start(&[]);
     let mut client = server.connect();

@@ -9,7 +9,8 @@ mod persist_support;
 use std::collections::BTreeSet;
 
 use larder::persist::snapshot::{
-    Item, KeyMeta, Node, NodeRef, Origin, SnapshotReader, SnapshotWriter, Value, WriteOptions, dump, restore,
+    Item, KeyMeta, Node, NodeRef, Origin, Skipped, SnapshotReader, SnapshotWriter, Value, WriteOptions, dump,
+    restore,
 };
 use oracle::{Oracle, check, is_installed};
 use persist_support::{intset_members, legacy_keys, listpack_elements, snapshot};
@@ -106,7 +107,7 @@ fn compare(redis: &mut Oracle, items: &[Item]) {
                     "{name}"
                 );
             }
-            Item::Aux { .. } | Item::ResizeDb { .. } | Item::Function(_) => {}
+            Item::Aux { .. } | Item::ResizeDb { .. } | Item::Function(_) | Item::Skipped(_) => {}
         }
     }
     for (db, count) in counts.into_iter().enumerate() {
@@ -201,6 +202,7 @@ fn rewrite(items: &[Item], options: WriteOptions) -> Vec<u8> {
             Item::SelectDb(db) => writer.select_db(*db),
             Item::ResizeDb { keys, expires } => writer.resize_db(*keys, *expires),
             Item::Function(code) => writer.function(code),
+            Item::Skipped(foreign) => panic!("{foreign:?} was skipped unasked"),
             Item::Key { key, expire_at_ms, idle, freq, value } => {
                 let meta = KeyMeta { expire_at_ms: *expire_at_ms, idle: *idle, freq: *freq };
                 writer.key(key, meta).value(value)
@@ -392,4 +394,38 @@ fn streams_of_redis_are_refused_by_name() {
     assert_eq!(file[error.offset as usize], 19, "the offset is that of the type");
     let expected = format!("unsupported: stream at key 'events' (offset {})", error.offset);
     assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn streams_of_redis_are_passed_over_on_request() {
+    if !is_installed() {
+        return;
+    }
+    let mut redis = Oracle::start(None, &[]);
+    for line in [
+        "XADD events 1-1 field value",
+        "XADD events 1-2 field value other value",
+        "XGROUP CREATE events first 0",
+        "XGROUP CREATE events second 1-1",
+        "XREADGROUP GROUP first ada COUNT 1 STREAMS events >",
+        "XREADGROUP GROUP first grace COUNT 1 STREAMS events >",
+        "XADD empty 5-5 a b",
+        "XDEL empty 5-5",
+        "PEXPIREAT events 4102444800000",
+        "SET plain value",
+    ] {
+        redis.say(line);
+    }
+    let file = redis.save();
+    let mut reader = SnapshotReader::new(&file[..]).expect("Redis has written the header").skip_foreign(true);
+    let (mut skipped, mut keys) = (Skipped::default(), Vec::new());
+    while let Some(item) = reader.next().expect("everything is passed over or read") {
+        match item {
+            Item::Skipped(foreign) => skipped.note(foreign),
+            Item::Key { key, expire_at_ms, .. } => keys.push((key, expire_at_ms)),
+            _ => {}
+        }
+    }
+    assert_eq!(skipped.to_string(), "stream: 2");
+    assert_eq!(keys, [(b"plain".to_vec(), None)]);
 }

@@ -5,8 +5,8 @@ mod persist_support;
 use std::io::{self, Read, Write};
 
 use larder::persist::snapshot::{
-    Item, KeyMeta, LoadError, LoadErrorKind, Node, NodeRef, Origin, SnapshotReader, SnapshotWriter, Value,
-    WriteOptions, dump, restore,
+    Item, KeyMeta, LoadError, LoadErrorKind, Node, NodeRef, Origin, Skipped, SnapshotReader, SnapshotWriter,
+    Value, WriteOptions, dump, restore,
 };
 use persist_support::{intset, key, legacy_keys, listpack, snapshot, string};
 use proptest::prelude::*;
@@ -28,6 +28,7 @@ fn write(items: &[Item], options: WriteOptions) -> Vec<u8> {
             Item::SelectDb(db) => writer.select_db(*db),
             Item::ResizeDb { keys, expires } => writer.resize_db(*keys, *expires),
             Item::Function(code) => writer.function(code),
+            Item::Skipped(foreign) => panic!("{foreign:?} was skipped unasked"),
             Item::Key { key, expire_at_ms, idle, freq, value } => {
                 let meta = KeyMeta { expire_at_ms: *expire_at_ms, idle: *idle, freq: *freq };
                 writer.key(key, meta).value(value)
@@ -428,6 +429,79 @@ fn errors_say_what_where_and_in_which_key() {
         text(b"REDIS0009\xff\x01\0\0\0\0\0\0\0"),
         format!("corrupt: expected checksum 0000000000000001, found {computed:016x} (offset 10)")
     );
+}
+
+/// One of everything that is passed over on request, of each form, and what they are called.
+fn foreign_keys() -> (Vec<Vec<u8>>, &'static str) {
+    let one_pending = [&[1][..], &[b'i'; 16], &[0; 8], &[3]].concat();
+    let consumer = |moments: usize| [&[1, 1, b'c'][..], &vec![0; 8 * moments], &[1], &[b'i'; 16]].concat();
+    let stream = |numbers: usize, group_numbers: usize, moments: usize| {
+        let node = [&[1][..], &string(&[b'i'; 16]), &string(b"listpack")].concat();
+        let numbers = vec![1; numbers];
+        let group = [&[1, 1, b'g'][..], &vec![1; group_numbers], &one_pending, &consumer(moments)].concat();
+        [node, numbers, group].concat()
+    };
+    let fields = [&[2, 0][..], b"\x01f\x01v", &[5], b"\x01g\x01w"].concat();
+    let moment = vec![1; 8];
+    let keys = vec![
+        key(15, "stream", &stream(3, 2, 1)),
+        key(19, "stream-2", &stream(8, 3, 1)),
+        key(21, "stream-3", &stream(8, 3, 2)),
+        key(7, "module", &[5, 1, 1, 2, 2, 3, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 5, 1, b'x', 0]),
+        key(22, "hash", &fields),
+        key(23, "hash-listpack", &string(b"listpack")),
+        key(24, "hash-2", &[moment.clone(), fields.clone()].concat()),
+        key(25, "hash-listpack-2", &[moment, string(b"listpack")].concat()),
+    ];
+    (keys, "stream: 3, module value: 1, hash with expiring fields: 4")
+}
+
+#[test]
+fn what_is_not_read_is_passed_over_on_request() {
+    let (keys, expected) = foreign_keys();
+    let file = snapshot(&[keys.concat(), key(0, "behind", &string(b"value"))]);
+    let skip = |file: &[u8]| {
+        let mut reader = SnapshotReader::new(file)?.skip_foreign(true);
+        let (mut skipped, mut read) = (Skipped::default(), Vec::new());
+        while let Some(item) = reader.next()? {
+            match item {
+                Item::Skipped(foreign) => skipped.note(foreign),
+                item => read.push(item),
+            }
+        }
+        Ok::<_, LoadError>((skipped, read))
+    };
+    let (skipped, items) = skip(&file).expect("everything is passed over or read");
+    assert_eq!((skipped.to_string().as_str(), skipped.count()), (expected, 8));
+    assert!(matches!(&items[..], [Item::Key { key, .. }] if key == b"behind"), "{items:?}");
+    for cut in 9..file.len() {
+        let error = skip(&file[..cut]).expect_err("the end is missing");
+        assert_eq!(error.offset, cut as u64, "{error}");
+    }
+    // Those of pre-releases have no known end.
+    let error = skip(&snapshot(&[key(6, "old", b"")])).expect_err("it cannot be passed over");
+    assert!(error.to_string().contains("pre-release of Redis 4 at key 'old'"), "{error}");
+}
+
+#[test]
+fn every_version_from_6_to_12_is_read() {
+    for version in 6..=12 {
+        let mut file = sample();
+        file[5..9].copy_from_slice(format!("{version:04}").as_bytes());
+        let file = with_checksum(file);
+        assert_eq!(
+            read(&file[..]).expect("it is intact"),
+            read(&with_checksum(sample())[..]).expect("so is this")
+        );
+    }
+}
+
+#[test]
+fn the_version_that_was_asked_for_is_written() {
+    for version in [10, 11] {
+        let file = write(&[Item::SelectDb(0)], WriteOptions { version, ..WriteOptions::default() });
+        assert_eq!(SnapshotReader::new(&file[..]).expect("just written").version(), version);
+    }
 }
 
 #[test]

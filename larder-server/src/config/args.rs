@@ -13,7 +13,12 @@ pub(crate) enum Asked {
     /// Help.
     Help,
     /// To look through a snapshot.
-    CheckRdb(String),
+    CheckRdb {
+        /// The snapshot.
+        file: String,
+        /// Whether to pass over what is not supported.
+        skip: bool,
+    },
     /// To look through an append-only file, and with `fix` to cut off an end that cannot be applied.
     CheckAof {
         /// A manifest, or a file of commands.
@@ -39,14 +44,15 @@ pub(crate) enum Source {
 /// The text of `--help`.
 pub(crate) const HELP: &str = "\
 Usage: larder-server [FILE | -] [--DIRECTIVE [VALUE ...]]...
-       larder-server check-rdb FILE
+       larder-server check-rdb [--skip-unsupported] FILE
        larder-server check-aof [--fix] MANIFEST | FILE
        larder-server -v | --version
        larder-server -h | --help
 
 FILE is a configuration in the syntax of redis.conf; - reads it from standard input.
 A directive on the command line overrides the same one in the file.
-check-rdb reads a snapshot to its end and says what it holds, or what is wrong and where.
+check-rdb reads a snapshot to its end and says what it holds, or what is wrong and where; --skip-unsupported goes on
+behind streams, modules' values and functions, as a server does with rdb-skip-unsupported.
 check-aof does so with an append-only file; --fix cuts off an end that cannot be applied.
 
 Examples:
@@ -62,7 +68,12 @@ pub(crate) fn read(arguments: &[String], lines: &mut Lines) -> Asked {
     match arguments {
         [only] if only == "-v" || only == "--version" => return Asked::Version,
         [only] if only == "-h" || only == "--help" => return Asked::Help,
-        [word, file] if word == "check-rdb" => return Asked::CheckRdb(file.clone()),
+        [word, file] if word == "check-rdb" => {
+            return Asked::CheckRdb { file: file.clone(), skip: false };
+        }
+        [word, skip, file] if word == "check-rdb" && skip == "--skip-unsupported" => {
+            return Asked::CheckRdb { file: file.clone(), skip: true };
+        }
         [word, file] if word == "check-aof" => {
             return Asked::CheckAof { file: file.clone(), fix: false };
         }
@@ -139,7 +150,9 @@ mod tests {
     fn version_and_help_stand_alone() {
         assert_eq!(read_words(&["-v"]).0, Asked::Version);
         assert_eq!(read_words(&["--help"]).0, Asked::Help);
-        assert_eq!(read_words(&["check-rdb", "a.rdb"]).0, Asked::CheckRdb("a.rdb".into()));
+        let checking = |skip| Asked::CheckRdb { file: "a.rdb".into(), skip };
+        assert_eq!(read_words(&["check-rdb", "a.rdb"]).0, checking(false));
+        assert_eq!(read_words(&["check-rdb", "--skip-unsupported", "a.rdb"]).0, checking(true));
         let fixing = Asked::CheckAof { file: "a".into(), fix: true };
         assert_eq!(read_words(&["check-aof", "--fix", "a"]).0, fixing);
         assert_eq!(read_words(&["check-rdb"]).0, Asked::Serve(Source::File("check-rdb".into())));

@@ -46,6 +46,8 @@ pub struct Config {
     pub aof_incremental_fsync: AtomicBool,
     /// `rdbchecksum`
     pub rdb_checksum: AtomicBool,
+    /// `rdb-skip-unsupported`
+    pub rdb_skip_unsupported: AtomicBool,
     /// `stop-writes-on-bgsave-error`
     pub stop_writes_on_bgsave_error: AtomicBool,
     /// `rdb-version`
@@ -101,6 +103,7 @@ impl Default for Config {
             slowlog_slower_than_us: AtomicI64::new(10_000),
             slowlog_max_len: AtomicUsize::new(128),
             rdb_compression: AtomicBool::new(true),
+            rdb_skip_unsupported: AtomicBool::new(false),
             stop_writes_on_bgsave_error: AtomicBool::new(true),
             rdb_version: AtomicU64::new(u64::from(crate::persist::snapshot::VERSION_WRITTEN)),
             rdb_incremental_fsync: AtomicBool::new(true),

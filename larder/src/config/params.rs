@@ -437,6 +437,12 @@ pub const PARAMS: &[Param<Config>] = &[
         "The version of the format that snapshots are written in: 10 is that of Redis 7.0, 11 that of Redis 7.2."
     ),
     flag!(
+        "rdb-skip-unsupported",
+        rdb_skip_unsupported,
+        "Whether streams, values of modules, hashes with expiring fields and libraries of functions are left out when a \
+         snapshot is loaded, with their number in the log, or the start stops."
+    ),
+    flag!(
         "stop-writes-on-bgsave-error",
         stop_writes_on_bgsave_error,
         "Whether writes are refused while there are save points and the last snapshot could not be written."

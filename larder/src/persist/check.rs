@@ -3,7 +3,7 @@
 //! Every value is made as a load would make it, so what passes here loads.
 
 use super::convert;
-use super::snapshot::{Item, LoadError, LoadErrorKind, SnapshotReader};
+use super::snapshot::{Foreign, Item, LoadError, LoadErrorKind, Skipped, SnapshotReader};
 use crate::config::Config;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -23,24 +23,25 @@ pub struct Contents {
     pub expired: u64,
     /// Keys with an empty collection, which a load leaves out.
     pub empty: u64,
-    /// Libraries of functions, which a load leaves out.
-    pub functions: u64,
+    /// What a load leaves out with `rdb-skip-unsupported`.
+    pub skipped: Skipped,
     /// Bytes read.
     pub bytes: u64,
 }
 
-/// Reads a snapshot to its end, as of `now_ms` in Unix milliseconds. With an error comes what was read before it.
+/// Reads a snapshot to its end, as of `now_ms` in Unix milliseconds; `skip` is `rdb-skip-unsupported`. With an error
+/// comes what was read before it.
 ///
 /// # Errors
 /// The first thing in the way of a load: where it is, in which key, and what.
-pub fn check(input: impl Read, now_ms: u64) -> (Contents, Result<(), LoadError>) {
+pub fn check(input: impl Read, now_ms: u64, skip: bool) -> (Contents, Result<(), LoadError>) {
     let mut contents = Contents::default();
-    let result = walk(input, now_ms, &mut contents);
+    let result = walk(input, now_ms, skip, &mut contents);
     (contents, result)
 }
 
-fn walk(input: impl Read, now_ms: u64, contents: &mut Contents) -> Result<(), LoadError> {
-    let mut reader = SnapshotReader::new(input)?;
+fn walk(input: impl Read, now_ms: u64, skip: bool, contents: &mut Contents) -> Result<(), LoadError> {
+    let mut reader = SnapshotReader::new(input)?.skip_foreign(skip);
     contents.version = reader.version();
     let config = Config::default();
     let mut db = 0;
@@ -52,7 +53,11 @@ fn walk(input: impl Read, now_ms: u64, contents: &mut Contents) -> Result<(), Lo
             Some(Item::Aux { name, value }) => contents.facts.push((name, value)),
             Some(Item::SelectDb(number)) => db = number,
             Some(Item::ResizeDb { .. }) => {}
-            Some(Item::Function(_)) => contents.functions += 1,
+            Some(Item::Skipped(foreign)) => contents.skipped.note(foreign),
+            Some(Item::Function(_)) if skip => contents.skipped.note(Foreign::FunctionLibrary),
+            Some(Item::Function(_)) => {
+                return Err(LoadError::unsupported(offset, Foreign::FunctionLibrary.name()));
+            }
             Some(Item::Key { key, expire_at_ms, value, .. }) => {
                 let kind = value.kind().name();
                 let stored = convert::read(value, &config).map_err(|expected| LoadError {
@@ -92,7 +97,7 @@ mod tests {
     #[test]
     fn what_is_there_is_counted() {
         let file = snapshot();
-        let (contents, result) = check(&file[..], 5_000);
+        let (contents, result) = check(&file[..], 5_000, false);
         assert!(result.is_ok());
         assert_eq!(contents.version, 10);
         let keys: Vec<_> = contents.keys.into_iter().collect();
@@ -104,7 +109,7 @@ mod tests {
     fn an_error_comes_with_what_was_read_before_it() {
         let file = snapshot();
         let cut = file.len() - 11;
-        let (contents, result) = check(&file[..cut], 5_000);
+        let (contents, result) = check(&file[..cut], 5_000, false);
         let error = result.unwrap_err();
         assert_eq!(error.offset, cut as u64);
         assert_eq!(error.key.as_deref(), Some(b"names".as_slice()));

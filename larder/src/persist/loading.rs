@@ -14,7 +14,7 @@
 
 use super::convert;
 use super::disk::Disk;
-use super::snapshot::{Item, LoadError, LoadErrorKind, SnapshotReader, Value};
+use super::snapshot::{Foreign, Item, LoadError, LoadErrorKind, Skipped, SnapshotReader, Value};
 use crate::effects::{Class, Effects, Event};
 use crate::engine::Engine;
 use crate::keyspace::{Expiry, PlannedKey, WriteCtx};
@@ -45,14 +45,14 @@ const SMALL_FILE: u64 = 1024 * 1024;
 const BYTES_PER_KEY: u64 = 8;
 
 /// What a load found.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Loaded {
     /// Keys loaded.
     pub keys: u64,
     /// Keys left out because they have expired.
     pub expired: u64,
-    /// Function libraries left out, since there are no functions yet.
-    pub functions: u64,
+    /// What was left out on request (`rdb-skip-unsupported`), since there is no such type yet.
+    pub skipped: Skipped,
     /// Bytes of the snapshot. In the base of an append-only file commands may follow.
     pub bytes: u64,
 }
@@ -64,6 +64,8 @@ pub(crate) struct LastLoad {
     pub(crate) keys: AtomicU64,
     /// Keys left out because they had expired.
     pub(crate) expired: AtomicU64,
+    /// What was left out because there is no such type.
+    pub(crate) skipped: AtomicU64,
 }
 
 /// A key on its way into the tables.
@@ -143,7 +145,8 @@ impl Engine {
         let len = disk.len(source).map_err(failed)?;
         let verify = self.config.rdb_checksum.load(Ordering::Relaxed);
         let file = disk.open(source).map_err(failed)?;
-        let mut reader = SnapshotReader::new(file)?.verify_checksum(verify);
+        let skip = self.config.rdb_skip_unsupported.load(Ordering::Relaxed);
+        let mut reader = SnapshotReader::new(file)?.verify_checksum(verify).skip_foreign(skip);
         self.load_items(lane, &mut reader, len)
     }
 
@@ -190,6 +193,7 @@ impl Engine {
         };
         self.last_load.keys.store(loaded.keys, Ordering::Relaxed);
         self.last_load.expired.store(loaded.expired, Ordering::Relaxed);
+        self.last_load.skipped.store(loaded.skipped.count(), Ordering::Relaxed);
         Ok(loaded)
     }
 
@@ -210,7 +214,13 @@ impl Engine {
                 Item::Aux { name, value } if name == b"used-mem" => self.progress.note_memory(&value),
                 Item::Aux { .. } => {}
                 Item::ResizeDb { keys, .. } => self.make_tables(db, keys.min(len / BYTES_PER_KEY)),
-                Item::Function(_) => loaded.functions += 1,
+                Item::Skipped(foreign) => loaded.skipped.note(foreign),
+                Item::Function(_) if reader.skips_foreign() => {
+                    loaded.skipped.note(Foreign::FunctionLibrary);
+                }
+                Item::Function(_) => {
+                    return Err(LoadError::unsupported(offset, Foreign::FunctionLibrary.name()));
+                }
                 Item::SelectDb(number) => {
                     let known = usize::try_from(number).ok().filter(|db| *db < self.config.databases);
                     db = known.ok_or_else(|| {

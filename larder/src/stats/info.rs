@@ -299,6 +299,7 @@ fn persistence(facts: &Facts<'_>, fields: &mut Fields) {
     let last = &facts.engine.last_load;
     fields.add("rdb_last_load_keys_expired", last.expired.load(Relaxed));
     fields.add("rdb_last_load_keys_loaded", last.keys.load(Relaxed));
+    fields.add("larder_last_load_skipped", last.skipped.load(Relaxed));
     append_only(facts, fields);
     if is_loading {
         let progress = facts.engine.load_progress();

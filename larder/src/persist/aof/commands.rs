@@ -41,7 +41,7 @@ pub(super) fn to_commands(disk: &dyn Disk, snapshot: &Path, target: &Path) -> io
                         put_command(&mut out, &[b"PEXPIREAT", &key, at_ms.to_string().as_bytes()]);
                     }
                 }
-                Item::Aux { .. } | Item::ResizeDb { .. } | Item::Function(_) => {}
+                Item::Aux { .. } | Item::ResizeDb { .. } | Item::Function(_) | Item::Skipped(_) => {}
             }
             if out.len() >= WRITE_BUFFER {
                 file.write_all(&out)?;

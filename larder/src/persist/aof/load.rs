@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::exec::Plan;
 use crate::lane::Lane;
 use crate::persist::disk::Disk;
+use crate::persist::snapshot::Skipped;
 use crate::session::Session;
 use larder_resp::{Limits, Request, Span, decode_whole};
 use std::fmt;
@@ -36,8 +37,8 @@ pub struct AofLoaded {
     pub bytes: u64,
     /// Keys in a base that is a snapshot.
     pub keys: u64,
-    /// Function libraries in it, which were left out.
-    pub functions: u64,
+    /// What was left out of it on request, since there is no such type yet.
+    pub skipped: Skipped,
     /// Commands run.
     pub commands: u64,
     /// Commands that answered an error. A file that was written by a server has none: what fails is not in the log.
@@ -165,7 +166,7 @@ impl<'l> Loading<'l> {
             let snapshot = snapshot
                 .map_err(|error| AofError { offset: error.offset, kind: AofErrorKind::Snapshot(error) })?;
             self.loaded.keys += snapshot.keys;
-            self.loaded.functions += snapshot.functions;
+            self.loaded.skipped.add(&snapshot.skipped);
             offset = snapshot.bytes;
             disk.open(path).map_err(failed)?
         } else {

@@ -51,9 +51,11 @@ pub(super) mod tag {
     pub(in super::super) const STREAM_2: u8 = 19;
     pub(in super::super) const SET_LISTPACK: u8 = 20;
     pub(in super::super) const STREAM_3: u8 = 21;
-    /// The first and last of the four forms of a hash whose fields expire.
-    pub(in super::super) const HASH_EXPIRING_FIRST: u8 = 22;
-    pub(in super::super) const HASH_EXPIRING_LAST: u8 = 25;
+    /// The four forms of a hash whose fields expire.
+    pub(in super::super) const HASH_EXPIRING_PRE_RELEASE: u8 = 22;
+    pub(in super::super) const HASH_EXPIRING_LISTPACK_PRE_RELEASE: u8 = 23;
+    pub(in super::super) const HASH_EXPIRING: u8 = 24;
+    pub(in super::super) const HASH_EXPIRING_LISTPACK: u8 = 25;
 }
 
 /// The first byte of a length. Its two highest bits choose: a 6-bit length in the byte itself, a 14-bit length with

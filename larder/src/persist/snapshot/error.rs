@@ -67,7 +67,7 @@ impl LoadError {
         Self::new(offset, LoadErrorKind::Corrupt { expected, found: found.into() })
     }
 
-    pub(super) fn unsupported(offset: u64, what: &'static str) -> Self {
+    pub(in super::super) fn unsupported(offset: u64, what: &'static str) -> Self {
         Self::new(offset, LoadErrorKind::Unsupported { what })
     }
 

@@ -27,6 +27,7 @@
 mod codec;
 pub(crate) mod dump;
 mod error;
+mod foreign;
 mod legacy;
 mod read;
 mod source;
@@ -34,6 +35,7 @@ mod write;
 
 pub use dump::{dump, restore};
 pub use error::{LoadError, LoadErrorKind};
+pub use foreign::{Foreign, Skipped};
 pub use read::{Item, Node, SnapshotReader, Value};
 pub(crate) use source::Source;
 pub use source::Tail;

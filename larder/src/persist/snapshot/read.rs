@@ -4,9 +4,10 @@ use std::io::Read;
 
 use super::super::lzf;
 use super::codec::{
-    MAGIC, VERSION_WITH_CHECKSUM, VERSIONS_READ, container, encoding, length, module, opcode, tag, text_score,
+    MAGIC, VERSION_WITH_CHECKSUM, VERSIONS_READ, container, encoding, length, opcode, tag, text_score,
 };
 use super::error::{LoadError, LoadErrorKind};
+use super::foreign::Foreign;
 use super::legacy::{self, Damage, Pair};
 use super::source::{BUFFER_LEN, Source, Tail};
 use crate::types::Type;
@@ -35,6 +36,8 @@ pub enum Item {
     },
     /// The source of a library of functions.
     Function(Vec<u8>),
+    /// Something that this crate does not read, which was passed over; see [`SnapshotReader::skip_foreign`].
+    Skipped(Foreign),
     /// A key and its value.
     Key {
         /// The key.
@@ -134,6 +137,7 @@ pub struct SnapshotReader<R> {
     source: Source<R>,
     version: u16,
     verify_checksum: bool,
+    skip_foreign: bool,
     state: State,
 }
 
@@ -170,13 +174,25 @@ impl<R: Read> SnapshotReader<R> {
         if !VERSIONS_READ.contains(&version) {
             return Err(LoadError::new(at, LoadErrorKind::UnsupportedVersion { version }));
         }
-        Ok(Self { source, version, verify_checksum: true, state: State::Reading })
+        Ok(Self { source, version, verify_checksum: true, skip_foreign: false, state: State::Reading })
     }
 
     /// Whether to compare the checksum at the end (the default).
     #[must_use]
     pub fn verify_checksum(self, verify: bool) -> Self {
         Self { verify_checksum: verify, ..self }
+    }
+
+    /// Whether to pass over streams, values of modules and hashes with expiring fields, each an [`Item::Skipped`], in
+    /// place of the error that they are otherwise.
+    #[must_use]
+    pub fn skip_foreign(self, skip: bool) -> Self {
+        Self { skip_foreign: skip, ..self }
+    }
+
+    /// Whether it skips.
+    pub(in super::super) fn skips_foreign(&self) -> bool {
+        self.skip_foreign
     }
 
     /// The version of the format of this snapshot.
@@ -197,7 +213,7 @@ impl<R: Read> SnapshotReader<R> {
     ///
     /// # Errors
     /// If the input cannot be read, ends early, is not a snapshot, was altered, or contains a stream, a module's value
-    /// or another thing this crate does not read. There is nothing to read after an error.
+    /// or another thing this crate does not read and was not told to skip. There is nothing to read after an error.
     #[expect(
         clippy::should_implement_trait,
         reason = "an iterator of results would let a caller skip an error"
@@ -251,7 +267,7 @@ impl<R: Read> SnapshotReader<R> {
                 opcode::FUNCTION_PRE_RELEASE => {
                     return Err(LoadError::unsupported(at, "function of a pre-release of Redis 7"));
                 }
-                opcode::MODULE_AUX => source.skip_module_aux()?,
+                opcode::MODULE_AUX => source.skip_module()?,
                 opcode::SLOT_INFO => {
                     for _ in 0..3 {
                         source.count("a note on a cluster slot")?;
@@ -260,6 +276,10 @@ impl<R: Read> SnapshotReader<R> {
                 opcode::END => return self.end(at).map(|()| None),
                 tag => {
                     let key = source.string("a key")?;
+                    if let Some(foreign) = Foreign::of(tag).filter(|_| self.skip_foreign) {
+                        source.skip_value(tag).map_err(|error| error.in_key(&key))?;
+                        return Ok(Some(Item::Skipped(foreign)));
+                    }
                     let value = source.value(tag, at).map_err(|error| error.in_key(&key))?;
                     return Ok(Some(Item::Key { key, expire_at_ms, idle, freq, value }));
                 }
@@ -358,17 +378,17 @@ impl<R: Read> Source<R> {
             tag::HASH_ZIPLIST => Value::Hash(self.ziplist_pairs()?),
             tag::ZSET_ZIPLIST => Value::Zset(self.ziplist_scores()?),
             tag::HASH_ZIPMAP => Value::Hash(self.packed("a zipmap", legacy::zipmap)?),
-            tag::STREAM | tag::STREAM_2 | tag::STREAM_3 => return Err(LoadError::unsupported(at, "stream")),
-            tag::MODULE | tag::MODULE_PRE_RELEASE => return Err(LoadError::unsupported(at, "module value")),
-            tag::HASH_EXPIRING_FIRST..=tag::HASH_EXPIRING_LAST => {
-                return Err(LoadError::unsupported(at, "hash with expiring fields"));
+            tag::MODULE_PRE_RELEASE => {
+                return Err(LoadError::unsupported(at, "module value of a pre-release of Redis 4"));
             }
             other => {
-                return Err(LoadError::corrupt(
-                    at,
-                    "the type of a value",
-                    format!("the unknown type {other}"),
-                ));
+                return Err(match Foreign::of(other) {
+                    Some(foreign) => LoadError::unsupported(at, foreign.name()),
+                    None => {
+                        let found = format!("the unknown type {other}");
+                        LoadError::corrupt(at, "the type of a value", found)
+                    }
+                });
             }
         })
     }
@@ -457,29 +477,6 @@ impl<R: Read> Source<R> {
             Ok((member, score))
         };
         self.ziplist_pairs()?.into_iter().map(scored).collect()
-    }
-
-    /// Module id, a number saying when it was saved, then pieces up to an end mark.
-    fn skip_module_aux(&mut self) -> Result<(), LoadError> {
-        self.count("the id of a module")?;
-        loop {
-            let at = self.offset();
-            match self.count("a piece of module data")? {
-                module::END => return Ok(()),
-                module::SIGNED | module::UNSIGNED => {
-                    self.count("a number of a module")?;
-                }
-                module::FLOAT => self.skip(4, "a number of a module")?,
-                module::DOUBLE => self.skip(8, "a number of a module")?,
-                module::STRING => {
-                    self.string("a string of a module")?;
-                }
-                other => {
-                    let found = format!("the unknown kind {other}");
-                    return Err(LoadError::corrupt(at, "a piece of module data", found));
-                }
-            }
-        }
     }
 }
 
