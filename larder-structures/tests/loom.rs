@@ -8,12 +8,14 @@
 
 #![cfg(loom)]
 
-use larder_structures::sync::{Pin, Pinned, Shards, WaitList, block_on_wait};
+use larder_structures::sync::{Bell, Pin, Pinned, Shards, WaitList, block_on_wait};
 use loom::cell::UnsafeCell;
+use loom::sync::Mutex;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
+use std::time::Duration;
 
 /// Checks a model, with at most so many preemptions in a run; `None` for any number.
 fn check(preemptions: Option<usize>, model: impl Fn() + Send + Sync + 'static) {
@@ -365,5 +367,130 @@ fn a_value_is_freed_once_whoever_is_last() {
         drop(value);
         readers.into_iter().for_each(|reader| reader.join().expect("a reader"));
         assert_eq!(freed.load(Ordering::Relaxed), 1);
+    });
+}
+
+/// A log with one server that makes it durable, as `appendfsync always` does.
+struct Log {
+    bell: Bell,
+    /// Where writers put what they have, and the server finds it.
+    tail: Mutex<()>,
+    /// How many have written; changed under the lock of the tail.
+    written: AtomicUsize,
+    /// How many of them are durable.
+    durable: AtomicUsize,
+    told: WaitList,
+}
+
+impl Log {
+    fn new() -> Arc<Log> {
+        Arc::new(Log {
+            bell: Bell::new(),
+            tail: Mutex::new(()),
+            written: AtomicUsize::new(0),
+            durable: AtomicUsize::new(0),
+            told: WaitList::new(),
+        })
+    }
+
+    fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed) as u64
+    }
+
+    /// Writes, and waits until that is durable.
+    fn write(&self) {
+        let mine = {
+            let _tail = self.tail.lock().expect("a model does not panic under a lock");
+            self.written.fetch_add(1, Ordering::Relaxed) + 1
+        };
+        self.bell.ring_for(self.written());
+        wait_for(&self.told, &self.durable, mine);
+    }
+
+    /// Makes durable what is there.
+    fn sync(&self) {
+        let written = {
+            let _tail = self.tail.lock().expect("a model does not panic under a lock");
+            self.written.load(Ordering::Relaxed)
+        };
+        self.durable.store(written, Ordering::Relaxed);
+        self.told.wake_all();
+    }
+}
+
+#[test]
+fn a_ring_is_heard_whenever_it_comes() {
+    check(Some(2), || {
+        let log = Log::new();
+        let writers: Vec<_> = (0..2)
+            .map(|_| {
+                let log = Arc::clone(&log);
+                thread::spawn(move || log.write())
+            })
+            .collect();
+        while log.durable.load(Ordering::Relaxed) < 2 {
+            log.bell.wait(Duration::ZERO);
+            log.sync();
+        }
+        writers.into_iter().for_each(|writer| writer.join().expect("no writer panics"));
+    });
+}
+
+#[test]
+fn who_gathers_hears_of_the_last_who_comes() {
+    check(Some(2), || {
+        let log = Log::new();
+        log.bell.expect(2);
+        let writers: Vec<_> = (0..2)
+            .map(|_| {
+                let log = Arc::clone(&log);
+                thread::spawn(move || log.write())
+            })
+            .collect();
+        // There is always time left: only a ring ends the waiting.
+        assert!(log.bell.gather(|| log.written(), || Some(Duration::ZERO)), "all have come");
+        log.sync();
+        writers.into_iter().for_each(|writer| writer.join().expect("no writer panics"));
+    });
+}
+
+#[test]
+fn what_came_while_the_gathering_ended_is_found_or_rung_for() {
+    check(Some(2), || {
+        let log = Log::new();
+        log.bell.expect(10);
+        let writer = {
+            let log = Arc::clone(&log);
+            thread::spawn(move || log.write())
+        };
+        // The time is over before all have come.
+        log.bell.gather(|| log.written(), || None);
+        log.sync();
+        while log.durable.load(Ordering::Relaxed) < 1 {
+            log.bell.wait(Duration::ZERO);
+            log.sync();
+        }
+        writer.join().expect("the writer does not panic");
+    });
+}
+
+/// What waits for the one who saves: writers hand over as long as there is room, and wait otherwise.
+#[test]
+fn who_waits_for_room_in_the_queue_of_a_save_is_woken() {
+    check(Some(3), || {
+        let waiting = Arc::new(AtomicUsize::new(1));
+        let room = Arc::new(WaitList::new());
+        let writer = {
+            let (waiting, room) = (Arc::clone(&waiting), Arc::clone(&room));
+            thread::spawn(move || {
+                block_on_wait(&room, || (waiting.load(Ordering::Relaxed) == 0).then_some(()));
+                waiting.fetch_add(1, Ordering::Relaxed);
+            })
+        };
+        // The saver has written what waited, and lets those look again that wait for room.
+        waiting.fetch_sub(1, Ordering::Relaxed);
+        room.wake_all();
+        writer.join().expect("the writer does not panic");
+        assert_eq!(waiting.load(Ordering::Relaxed), 1);
     });
 }

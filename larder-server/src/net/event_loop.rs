@@ -20,6 +20,7 @@ use super::transport;
 use super::window::Windows;
 use crate::server::Server;
 use larder::lane::Lane;
+use larder::persist::aof::SyncProgress;
 use mio::{Events, Interest, Poll, Token};
 use std::io;
 use std::sync::Arc;
@@ -50,6 +51,8 @@ pub(crate) struct EventLoop {
     ready: Vec<u32>,
     /// Connections whose output waits for the log.
     held: Vec<u32>,
+    /// How far the log had come when all of them were looked at last.
+    looked_at_held: Option<SyncProgress>,
     log_waker: Arc<LogWaker>,
     mail: Vec<Mail>,
     next_look_ms: u64,
@@ -102,6 +105,7 @@ impl EventLoop {
             listeners: listening,
             ready: Vec::new(),
             held: Vec::new(),
+            looked_at_held: None,
             log_waker,
             mail: Vec::new(),
             next_look_ms: 0,
@@ -281,6 +285,11 @@ impl EventLoop {
             return;
         }
         self.log_waker.register(&self.server.engine);
+        // Read first: if it changes meanwhile, they are looked at again.
+        let progress = self.server.engine.progress_of_syncs();
+        if self.looked_at_held.replace(progress) == Some(progress) {
+            return;
+        }
         let (places, ready, engine) = (&mut self.places, &mut self.ready, &self.server.engine);
         self.held.retain(|slot| {
             let Some(connection) = &mut places[*slot as usize].connection else { return false };

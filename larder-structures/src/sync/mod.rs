@@ -3,14 +3,17 @@
 //! - [`Shards`]: the shards behind their locks, one, several or all at a time;
 //! - [`Pinned`]: a large value that a long reader may keep while its shard is unlocked;
 //! - [`Brief`]: a lock for moments;
+//! - [`Bell`]: one thread that serves many, and may wait until enough have come;
 //! - [`WaitList`]: whoever cannot go on registers a waker here, checks again, and sleeps.
 
+mod bell;
 mod brief;
 mod pin;
 mod raw;
 mod shards;
 mod wait;
 
+pub use bell::Bell;
 pub use brief::Brief;
 pub use pin::{Pin, Pinned, Shared};
 pub use shards::{Hold, Shards};

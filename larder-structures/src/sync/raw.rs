@@ -2,14 +2,15 @@
 
 #[cfg(not(loom))]
 mod real {
-    pub(crate) use parking_lot::{Mutex, MutexGuard};
+    pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
     pub(crate) use std::cell::UnsafeCell;
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
     use parking_lot::lock_api::RawMutex as _;
     use std::sync::Arc;
     use std::task::{Wake, Waker};
     use std::thread::Thread;
+    use std::time::Duration;
 
     /// Spins shortly, then sleeps; hands over to a sleeper after half a millisecond at the latest.
     pub(crate) struct RawLock(parking_lot::RawMutex);
@@ -40,6 +41,16 @@ mod real {
 
     pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
         mutex.lock()
+    }
+
+    /// Waits until it is notified, or `timeout` is over.
+    pub(crate) fn wait_for<'m, T>(
+        condvar: &Condvar,
+        mut guard: MutexGuard<'m, T>,
+        timeout: Duration,
+    ) -> MutexGuard<'m, T> {
+        let _either_way = condvar.wait_for(&mut guard, timeout);
+        guard
     }
 
     /// The content of a cell, to be read. A model checks at this point that nobody writes meanwhile.
@@ -92,12 +103,13 @@ mod real {
 #[cfg(loom)]
 mod real {
     pub(crate) use loom::cell::UnsafeCell;
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
-    pub(crate) use loom::sync::{Mutex, MutexGuard};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+    pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
 
     use loom::sync::Notify;
     use std::sync::Arc;
     use std::task::{Wake, Waker};
+    use std::time::Duration;
 
     pub(crate) fn pause(_is_short: bool) {
         loom::thread::yield_now();
@@ -148,6 +160,15 @@ mod real {
 
     pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
         mutex.lock().expect("a model does not panic under a lock")
+    }
+
+    /// In a model no time is ever over: whoever is not notified sleeps for ever.
+    pub(crate) fn wait_for<'m, T>(
+        condvar: &Condvar,
+        guard: MutexGuard<'m, T>,
+        _timeout: Duration,
+    ) -> MutexGuard<'m, T> {
+        condvar.wait(guard).expect("a model does not panic under a lock")
     }
 
     pub(crate) fn shared<T>(cell: &UnsafeCell<T>) -> *const T {

@@ -30,4 +30,4 @@ pub use load::{AofLoadError, AofLoaded};
 pub use manifest::{FileKind, Listed, Manifest, ManifestError};
 pub use read::{AofError, AofErrorKind, AofReader, Step};
 pub(crate) use service::Aof;
-pub use service::{Told, Wait};
+pub use service::{SyncProgress, Told, Wait};

@@ -18,6 +18,12 @@
 //! them. So the feeder waits until as many have written as there are in both groups. If they do not come it waits less the
 //! next time, until it is hardly a part of what a sync takes.
 //!
+//! # appendfsync everysec
+//!
+//! Nobody waits for a sync that takes its usual time; what is written meanwhile follows it. But if it takes longer than two
+//! seconds, whoever writes waits for it: more than that would be lost with the process, and that is not what `everysec`
+//! says. INFO counts it as `aof_delayed_fsync`.
+//!
 //! # Trouble
 //!
 //! While the disk does not take what it is given, writes are refused (MISCONF) and reads go on. With `always` there may
@@ -32,8 +38,8 @@ use crate::engine::Engine;
 use crate::fault::Fault;
 use crate::lane::Lane;
 use crate::persist::saver::SaveJob;
-use larder_structures::sync::{Ticket, WaitList, block_on_wait};
-use parking_lot::{Condvar, Mutex};
+use larder_structures::sync::{Bell, Ticket, WaitList, block_on_wait};
+use parking_lot::Mutex;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -47,6 +53,10 @@ const LOOK_SOON: Duration = Duration::from_millis(20);
 const GATHER_MAX: Duration = Duration::from_millis(4);
 /// Bytes not yet written from which on whoever writes waits for the disk.
 const WAITING_MAX: u64 = 256 * 1024 * 1024;
+/// How long a sync of `everysec` may take before who writes waits for it: what is written meanwhile is only in memory.
+const SLOW_SYNC_MS: u64 = 2000;
+/// Milliseconds after which a failed rewrite is tried again that must succeed before there can be writes.
+const RETRY_NEEDED_MS: u64 = 10_000;
 /// Failed rewrites in a row after which the next waits: a minute, then twice as long each time, up to an hour.
 const FAILURES_MAX: u64 = 3;
 
@@ -64,6 +74,14 @@ impl Wait {
     }
 }
 
+/// How far the log has come; see [`Engine::progress_of_syncs`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SyncProgress {
+    is_holding: bool,
+    epoch: u64,
+    synced: u64,
+}
+
 /// Whether output may leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Told {
@@ -79,7 +97,7 @@ pub enum Told {
 #[derive(Default)]
 pub(crate) struct Aof {
     feeder: Mutex<Option<Feeder>>,
-    signal: Arc<Signal>,
+    bell: Arc<Bell>,
     /// Who waits for a sync.
     syncs: WaitList,
     /// What threads that make a base have to say: a cursor at its moment, and how it ended.
@@ -101,9 +119,6 @@ pub(crate) struct Aof {
 /// Waiting for more to be synced together.
 #[derive(Default)]
 struct Gathering {
-    is_on: AtomicBool,
-    /// The number of records in the log from which on nobody more is waited for.
-    until: AtomicU64,
     /// The number of records that are synced.
     synced: AtomicU64,
     /// How long the last sync took, microseconds.
@@ -132,34 +147,10 @@ pub(crate) struct Facts {
     rewritten_len: AtomicU64,
     pub(crate) waiting: AtomicU64,
     pub(crate) syncs: AtomicU64,
-}
-
-/// Wakes the feeder.
-#[derive(Default)]
-struct Signal {
-    is_raised: Mutex<bool>,
-    raised: Condvar,
-    is_asleep: AtomicBool,
-}
-
-impl Signal {
-    /// Sleeps until the signal is raised, or `timeout` is over.
-    fn wait(&self, timeout: Duration) {
-        let mut is_raised = self.is_raised.lock();
-        self.is_asleep.store(true, Ordering::SeqCst);
-        if !*is_raised {
-            self.raised.wait_for(&mut is_raised, timeout);
-        }
-        self.is_asleep.store(false, Ordering::SeqCst);
-        *is_raised = false;
-    }
-
-    fn raise(&self) {
-        *self.is_raised.lock() = true;
-        if self.is_asleep.load(Ordering::SeqCst) {
-            self.raised.notify_one();
-        }
-    }
+    /// When the sync under way began: milliseconds on the clock that does not jump, plus one; 0 if there is none.
+    sync_began_ms: AtomicU64,
+    /// How often somebody who writes had to wait for a sync of `everysec`.
+    pub(crate) delays: AtomicU64,
 }
 
 impl Aof {
@@ -240,9 +231,9 @@ impl Engine {
         facts.retry_at_ms.store(0, Ordering::Relaxed);
         *aof.feeder.lock() = Some(feeder);
         if !aof.has_thread.swap(true, Ordering::AcqRel) {
-            let (weak, signal) = (Arc::downgrade(self), Arc::clone(&aof.signal));
+            let (weak, bell) = (Arc::downgrade(self), Arc::clone(&aof.bell));
             let thread = std::thread::Builder::new().name("larder-feeder".into());
-            if let Err(error) = thread.spawn(move || work(&weak, &signal)) {
+            if let Err(error) = thread.spawn(move || work(&weak, &bell)) {
                 aof.has_thread.store(false, Ordering::Release);
                 *aof.feeder.lock() = None;
                 return Err(error);
@@ -299,7 +290,7 @@ impl Engine {
     pub(crate) fn want_rewrite(&self) -> bool {
         let is_under_way = self.aof.facts.is_rewriting.load(Ordering::Acquire)
             || self.aof.is_rewrite_wanted.swap(true, Ordering::AcqRel);
-        self.aof.signal.raise();
+        self.aof.bell.ring();
         is_under_way
     }
 
@@ -335,18 +326,30 @@ impl Engine {
         }
     }
 
-    /// Waits for the disk if far more is appended than it has taken. While writes are refused nothing much is appended.
+    /// Waits for the disk if far more is appended than it has taken, or if a sync takes so long that `everysec` would not
+    /// keep what it says. While writes are refused nothing much is appended.
     pub(crate) fn hold_back_writers(&self) {
         if !self.log.is_read() {
             return;
         }
-        let waiting = || self.log.end().saturating_sub(self.aof.written.load(Ordering::Relaxed));
-        if waiting() > WAITING_MAX
-            && !self.aof.is_refusing()
-            && let Some(feeder) = &mut *self.aof.feeder.lock()
-        {
-            self.feed(feeder);
+        let waiting = self.log.end().saturating_sub(self.aof.written.load(Ordering::Relaxed));
+        if waiting == 0 || self.aof.is_refusing() {
+            return;
         }
+        let is_slow = self.is_sync_slow();
+        if waiting > WAITING_MAX || is_slow {
+            self.aof.facts.delays.fetch_add(u64::from(is_slow), Ordering::Relaxed);
+            if let Some(feeder) = &mut *self.aof.feeder.lock() {
+                self.feed(feeder);
+            }
+        }
+    }
+
+    fn is_sync_slow(&self) -> bool {
+        let began_ms = self.aof.facts.sync_began_ms.load(Ordering::Relaxed);
+        began_ms > 0
+            && self.config.fsync() == Fsync::EverySecond
+            && (self.clock.elapsed_us() / 1000 + 1).saturating_sub(began_ms) > SLOW_SYNC_MS
     }
 
     /// What has to be known of the log when nobody sends replies in turns: called after a call from within the process
@@ -423,6 +426,14 @@ impl Engine {
         if !is_holding || self.log.durable.synced() >= wait.position { Told::Now } else { Told::Later }
     }
 
+    /// How far the log has come for [`Engine::may_tell`], which has no other answer before this has another.
+    #[inline]
+    pub fn progress_of_syncs(&self) -> SyncProgress {
+        let is_holding = self.is_holding();
+        let durable = &self.log.durable;
+        SyncProgress { is_holding, epoch: durable.epoch(), synced: durable.synced() }
+    }
+
     /// Registers somebody to be woken when [`Engine::may_tell`] may have another answer.
     pub fn await_sync(&self, waker: Waker) -> Ticket {
         self.aof.syncs.register(waker)
@@ -435,58 +446,47 @@ impl Engine {
 
     /// Lets the feeder come soon: somebody waits for it. It comes by itself if it is gathering.
     pub(crate) fn hurry_sync(&self) {
-        let gathering = &self.aof.gathering;
-        if !gathering.is_on.load(Ordering::SeqCst)
-            || self.log.count() >= gathering.until.load(Ordering::Relaxed)
-        {
-            self.aof.signal.raise();
-        }
+        self.aof.bell.ring_for(self.log.count());
     }
 
     /// How long the feeder should wait for others before it syncs what is there.
     fn gathers_for(&self) -> Option<Duration> {
         let gathering = &self.aof.gathering;
         let has_some = self.log.count() > gathering.synced.load(Ordering::Relaxed);
+        let has_gathered = self.log.count() >= self.aof.bell.expected();
         let limit = Duration::from_micros(gathering.limit_us.load(Ordering::Relaxed)).min(GATHER_MAX);
-        (self.is_holding() && has_some && !self.has_gathered()).then_some(limit)
-    }
-
-    /// Whether as many have written as were waited for.
-    fn has_gathered(&self) -> bool {
-        self.log.count() >= self.aof.gathering.until.load(Ordering::Relaxed)
+        (self.is_holding() && has_some && !has_gathered).then_some(limit)
     }
 
     /// Waits for others, and learns from whether they came how long that is worth while.
-    fn gather(&self, signal: &Signal, limit: Duration) {
+    fn gather(&self, bell: &Bell, limit: Duration) {
         let gathering = &self.aof.gathering;
         let began_us = self.clock.elapsed_us();
-        gathering.is_on.store(true, Ordering::SeqCst);
-        // Somebody may have raised the signal before it was known that others are waited for; not often.
-        for _ in 0..3 {
-            if self.has_gathered() {
-                break;
-            }
-            let waited = Duration::from_micros(self.clock.elapsed_us().saturating_sub(began_us));
-            let Some(rest) = limit.checked_sub(waited).filter(|rest| !rest.is_zero()) else { break };
-            signal.wait(rest);
-        }
-        gathering.is_on.store(false, Ordering::SeqCst);
+        let have_come = bell.gather(
+            || self.log.count(),
+            || {
+                let waited = Duration::from_micros(self.clock.elapsed_us().saturating_sub(began_us));
+                limit.checked_sub(waited).filter(|rest| !rest.is_zero())
+            },
+        );
         let sync_us = gathering.sync_us.load(Ordering::Relaxed);
         let limit_us = gathering.limit_us.load(Ordering::Relaxed);
-        let next_us = if self.has_gathered() { limit_us * 2 } else { limit_us * 3 / 4 };
+        let next_us = if have_come { limit_us * 2 } else { limit_us * 3 / 4 };
         gathering.limit_us.store(next_us.clamp(sync_us / 4, sync_us * 8), Ordering::Relaxed);
     }
 
     /// Syncs if it is due, and sees how many take part.
     fn sync_if_due(&self, feeder: &mut Feeder, manner: &Manner, taken: u64) {
         let syncs = feeder.syncs;
+        self.aof.facts.sync_began_ms.store(manner.elapsed_us / 1000 + 1, Ordering::Relaxed);
         feeder.sync_if_due(manner, &self.log.durable);
+        self.aof.facts.sync_began_ms.store(0, Ordering::Relaxed);
         if feeder.syncs > syncs {
             let gathering = &self.aof.gathering;
             let sync_us = self.clock.elapsed_us().saturating_sub(manner.elapsed_us);
             let told = taken.saturating_sub(gathering.synced.swap(taken, Ordering::Relaxed));
             let meanwhile = self.log.count().saturating_sub(taken);
-            gathering.until.store(taken + told + meanwhile, Ordering::Relaxed);
+            self.aof.bell.expect(taken + told + meanwhile);
             gathering.sync_us.store(sync_us, Ordering::Relaxed);
             gathering.limit_us.fetch_max(sync_us / 4, Ordering::Relaxed);
         }
@@ -627,7 +627,7 @@ impl Engine {
             let result = result
                 .and_then(|_| if is_snapshot { Ok(()) } else { to_commands(&*place.disk, &snapshot, &base) });
             aof.bases.lock().push((number, result));
-            aof.signal.raise();
+            aof.bell.ring();
         });
         if self.start_save(SaveJob { disk, target, aof_base: true, at_cut, done }).is_err() {
             feeder.rewrite = None;
@@ -652,7 +652,7 @@ impl Engine {
         if !aof.is_refusing() {
             *aof.why.lock() = reason(error);
         }
-        aof.facts.note_failed(now_ms);
+        aof.facts.note_failed(now_ms, aof.is_refusing());
         aof.syncs.wake_all();
     }
 }
@@ -664,19 +664,24 @@ fn reason(error: &io::Error) -> String {
 }
 
 /// The feeder's thread: until the engine is gone.
-fn work(engine: &Weak<Engine>, signal: &Signal) {
+fn work(engine: &Weak<Engine>, bell: &Bell) {
     let mut rest = Duration::ZERO;
     loop {
-        signal.wait(rest);
+        bell.wait(rest);
         let Some(engine) = engine.upgrade() else { return };
         if let Some(limit) = engine.gathers_for() {
-            engine.gather(signal, limit);
+            engine.gather(bell, limit);
         }
         rest = engine.look_after_aof();
     }
 }
 
 impl Facts {
+    /// Whether a sync is under way.
+    pub(crate) fn is_syncing(&self) -> bool {
+        self.sync_began_ms.load(Ordering::Relaxed) > 0
+    }
+
     fn note(&self, feeder: &Feeder) {
         let (len, base_len) = feeder.files().lens();
         self.current_len.store(len, Ordering::Relaxed);
@@ -702,10 +707,12 @@ impl Facts {
         self.last_rewrite_s.store(0, Ordering::Relaxed);
     }
 
-    fn note_failed(&self, now_ms: u64) {
+    fn note_failed(&self, now_ms: u64, is_needed: bool) {
         let failures = self.failures_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
         let minutes = if failures < FAILURES_MAX { 0 } else { 1 << (failures - FAILURES_MAX).min(6) };
-        self.retry_at_ms.store(now_ms + 1000 + 60_000 * minutes.min(60), Ordering::Relaxed);
+        let after_ms = 1000 + 60_000 * minutes.min(60);
+        let after_ms = if is_needed { after_ms.min(RETRY_NEEDED_MS) } else { after_ms };
+        self.retry_at_ms.store(now_ms + after_ms, Ordering::Relaxed);
         self.has_rewrite_failed.store(true, Ordering::Release);
         self.rewrite_began_ms.store(0, Ordering::Relaxed);
         self.is_rewriting.store(false, Ordering::Release);
