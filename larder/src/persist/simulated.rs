@@ -5,10 +5,11 @@
 //! makes the durable picture the live one, and its argument says how much luck there was on top, since a real disk
 //! may also have kept what nobody asked it to keep.
 //!
-//! What can be arranged: a disk that is full after so many bytes (the write that crosses the line is cut short), syncs
-//! that fail (and, as with a real kernel, take the unsynced bytes with them while later syncs report success), and a
-//! power cut after so many operations, in the middle of a write if wanted. Counting operations makes crash tests
-//! exhaustive: run the sequence once per operation and cut the power there.
+//! What can be arranged: a disk that is full after so many bytes (the write that crosses the line is cut short), one on
+//! which no file can be created or renamed, writes that fail, syncs that fail (and, as with a real kernel, take the
+//! unsynced bytes with them while later syncs report success), syncs that take long, and a power cut after so many
+//! operations, in the middle of a write if wanted. Counting operations makes crash tests exhaustive: run the sequence once
+//! per operation and cut the power there.
 //!
 //! Simplifications: directories are durable as soon as they are created, a rename across directories is two
 //! independent names, and a file without a name takes no space.
@@ -19,7 +20,7 @@ use std::io::{self, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::disk::{Disk, DiskFile};
 
@@ -27,6 +28,14 @@ use super::disk::{Disk, DiskFile};
 #[derive(Clone)]
 pub struct SimulatedDisk {
     state: Arc<Mutex<State>>,
+    slow: Arc<Slow>,
+}
+
+/// Syncs that wait until they are let go on.
+#[derive(Default)]
+struct Slow {
+    is_held: Mutex<bool>,
+    let_go: Condvar,
 }
 
 /// What a crash spares beyond what was synced.
@@ -49,7 +58,7 @@ impl SimulatedDisk {
     #[must_use]
     pub fn new() -> Self {
         let dirs = [PathBuf::new(), PathBuf::from("/")].into();
-        Self { state: Arc::new(Mutex::new(State { dirs, ..State::default() })) }
+        Self { state: Arc::new(Mutex::new(State { dirs, ..State::default() })), slow: Arc::default() }
     }
 
     /// From now on the files together may take at most `bytes`; `None` lifts the limit.
@@ -60,6 +69,22 @@ impl SimulatedDisk {
     /// Lets the next `count` syncs, of files or directories, fail.
     pub fn fail_syncs(&self, count: u32) {
         self.state.lock().failing_syncs = count;
+    }
+
+    /// Lets the next `count` writes fail.
+    pub fn fail_writes(&self, count: u32) {
+        self.state.lock().failing_writes = count;
+    }
+
+    /// From now on nothing may be created, renamed or removed, or all of it again; files that are there can be written.
+    pub fn set_read_only(&self, is_read_only: bool) {
+        self.state.lock().is_read_only = is_read_only;
+    }
+
+    /// From now on syncs of files wait, or those that do go on.
+    pub fn hold_syncs(&self, hold: bool) {
+        *self.slow.is_held.lock() = hold;
+        self.slow.let_go.notify_all();
     }
 
     /// Lets `operations` more operations that change something succeed; then the power is off, and everything fails
@@ -130,6 +155,8 @@ struct State {
     dirs: BTreeSet<PathBuf>,
     capacity: Option<u64>,
     failing_syncs: u32,
+    failing_writes: u32,
+    is_read_only: bool,
     power: Power,
     operations: u64,
     /// Counts crashes: a file opened before the last one is useless.
@@ -225,6 +252,14 @@ impl State {
         self.operate().map_err(|(error, _)| error)
     }
 
+    /// The same for an operation that changes a directory.
+    fn change_names(&mut self) -> io::Result<()> {
+        if self.is_read_only {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        self.change()
+    }
+
     fn look(&self) -> io::Result<()> {
         match self.power {
             Power::On | Power::Until { .. } => Ok(()),
@@ -273,7 +308,7 @@ impl Disk for SimulatedDisk {
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let mut state = self.state.lock();
-        state.change()?;
+        state.change_names()?;
         state.require_dir_of(path)?;
         let file = match state.names.get(path) {
             Some(&file) => file,
@@ -287,7 +322,7 @@ impl Disk for SimulatedDisk {
     fn append(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let mut state = self.state.lock();
         if !state.names.contains_key(path) {
-            state.change()?;
+            state.change_names()?;
             state.require_dir_of(path)?;
             let file = state.add(Content::default());
             state.names.insert(path.to_owned(), file);
@@ -299,7 +334,7 @@ impl Disk for SimulatedDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
-        state.change()?;
+        state.change_names()?;
         state.require_dir_of(to)?;
         let file = state.find(from)?;
         state.names.remove(from);
@@ -309,7 +344,7 @@ impl Disk for SimulatedDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
-        state.change()?;
+        state.change_names()?;
         state.names.remove(path).map(|_| ()).ok_or_else(|| missing(path))
     }
 
@@ -390,6 +425,10 @@ impl Write for SimulatedFile {
             state.files[self.file].live.extend_from_slice(&bytes[..torn_bytes.min(bytes.len())]);
             return Err(error);
         }
+        if state.failing_writes > 0 {
+            state.failing_writes -= 1;
+            return Err(io::Error::other("the simulated write failed"));
+        }
         let fits = bytes.len().min(usize::try_from(state.free()).unwrap_or(usize::MAX));
         if fits == 0 && !bytes.is_empty() {
             return Err(io::ErrorKind::StorageFull.into());
@@ -405,6 +444,11 @@ impl Write for SimulatedFile {
 
 impl DiskFile for SimulatedFile {
     fn sync(&mut self) -> io::Result<()> {
+        let mut is_held = self.disk.slow.is_held.lock();
+        while *is_held {
+            self.disk.slow.let_go.wait(&mut is_held);
+        }
+        drop(is_held);
         let mut state = self.disk.state.lock();
         self.require_this_boot(&state)?;
         state.change()?;

@@ -334,7 +334,8 @@ fn append_only(facts: &Facts<'_>, fields: &mut Fields) {
         fields.add("aof_base_size", aof.base_len.load(Relaxed));
         fields.add("aof_pending_rewrite", u8::from(!facts.engine.log.durable.is_promised()));
         fields.add("aof_buffer_length", aof.waiting.load(Relaxed));
-        fields.zeros(&["aof_pending_bio_fsync", "aof_delayed_fsync"]);
+        fields.add("aof_pending_bio_fsync", u8::from(aof.is_syncing()));
+        fields.add("aof_delayed_fsync", aof.delays.load(Relaxed));
         fields.add("larder_aof_fsyncs", aof.syncs.load(Relaxed));
     }
 }

@@ -6,6 +6,7 @@
 use super::{Fsync, Place};
 use crate::engine::{Engine, Options};
 use crate::persist::simulated::{Luck, SimulatedDisk};
+use crate::time::Clock;
 use crate::{Connection, Larder};
 use larder_resp::Frame;
 use std::path::PathBuf;
@@ -217,6 +218,68 @@ fn a_full_disk_refuses_writes_until_there_is_room_and_loses_nothing() {
 }
 
 #[test]
+fn after_a_failed_write_the_same_is_written_again() {
+    for fsync in [Fsync::Always, Fsync::EverySecond] {
+        let disk = SimulatedDisk::new();
+        let (engine, larder) = open(&disk, fsync);
+        larder.set("before", "1").expect("the disk works");
+        engine.flush_aof().expect("the disk works");
+        disk.fail_writes(u32::MAX);
+        let told = larder.set("during", "1");
+        engine.feed_log();
+        assert_eq!(told.is_err(), fsync == Fsync::Always, "nobody can say whether it lasts");
+        assert!(engine.flush_aof().is_err());
+        assert_eq!(larder.set("refused", "1").expect_err("writes are refused").code(), "MISCONF");
+        assert!(larder.exists("before").expect("reads go on"));
+        disk.fail_writes(0);
+        let again = (0..500).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            larder.set("after", "1").is_ok()
+        });
+        assert!(again, "writes are let in again");
+        engine.flush_aof().expect("the disk works");
+        engine.abandon_aof();
+        disk.crash(Luck::default());
+        let (engine, larder) = open(&disk, fsync);
+        for (key, is_there) in [("before", true), ("during", true), ("refused", false), ("after", true)] {
+            assert_eq!(larder.exists(key).expect("it works"), is_there, "{key} with {}", fsync.name());
+        }
+        engine.abandon_aof();
+    }
+}
+
+#[test]
+fn in_a_directory_without_the_right_to_write_only_rewrites_fail() {
+    let disk = SimulatedDisk::new();
+    let (engine, larder) = open(&disk, Fsync::Always);
+    larder.set("before", "1").expect("the disk works");
+    disk.set_read_only(true);
+    let facts = engine.aof.facts();
+    assert!(!engine.want_rewrite());
+    let has_failed = (0..500).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        facts.has_rewrite_failed.load(Ordering::Acquire)
+    });
+    assert!(has_failed, "INFO says so");
+    larder.set("during", "1").expect("the file is open, and takes it");
+    disk.set_read_only(false);
+    let is_rewritten = (0..500).any(|_| {
+        engine.want_rewrite();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        !facts.has_rewrite_failed.load(Ordering::Acquire)
+    });
+    assert!(is_rewritten, "the next one succeeds");
+    larder.set("after", "1").expect("the disk works");
+    engine.abandon_aof();
+    disk.crash(Luck::default());
+    let (engine, larder) = open(&disk, Fsync::Always);
+    for key in ["before", "during", "after"] {
+        assert!(larder.exists(key).expect("it works"), "{key}");
+    }
+    engine.abandon_aof();
+}
+
+#[test]
 fn after_a_failed_sync_everything_is_written_anew() {
     for fsync in [Fsync::Always, Fsync::EverySecond] {
         let disk = SimulatedDisk::new();
@@ -244,6 +307,62 @@ fn after_a_failed_sync_everything_is_written_anew() {
         }
         engine.abandon_aof();
     }
+}
+
+/// A clock that is set by hand.
+#[derive(Default)]
+struct HandClock(AtomicU64);
+
+impl Clock for HandClock {
+    fn unix_us(&self) -> u64 {
+        1_700_000_000_000_000 + self.elapsed_us()
+    }
+
+    fn elapsed_us(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+#[test]
+fn writers_wait_for_a_sync_of_everysec_that_takes_longer_than_two_seconds() {
+    let (disk, clock) = (SimulatedDisk::new(), Arc::new(HandClock::default()));
+    let handed: Arc<dyn Clock> = Arc::<HandClock>::clone(&clock);
+    let engine = Engine::open(Options { threads: 2, seed: 1, clock: handed, ..Options::default() });
+    engine.config.set_fsync(Fsync::EverySecond);
+    engine.open_aof(place(&disk)).expect("the disk works");
+    let larder = Larder::on(Arc::clone(&engine));
+    let facts = engine.aof.facts();
+    let written = || disk.contents("/appendonlydir/appendonly.aof.1.incr.aof").expect("it is begun").len();
+    let wait_for = |what: &str, is_there: &dyn Fn() -> bool| {
+        let is_over = (0..2000).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            is_there()
+        });
+        assert!(is_over, "{what}");
+    };
+    disk.hold_syncs(true);
+    larder.set("first", "1").expect("nobody waits for a sync");
+    engine.feed_log();
+    clock.0.fetch_add(1_500_000, Ordering::SeqCst);
+    wait_for("the sync begins", &|| facts.is_syncing());
+    let before = written();
+    larder.set("second", "1").expect("nobody waits for a sync of the usual length");
+    engine.feed_log();
+    assert_eq!((written(), facts.delays.load(Ordering::Relaxed)), (before, 0));
+    clock.0.fetch_add(2_500_000, Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            larder.set("third", "1").expect("the sync has ended well");
+            engine.feed_log();
+        });
+        wait_for("the writer waits", &|| facts.delays.load(Ordering::Relaxed) > 0);
+        assert!(!writer.is_finished(), "the writer waits for the sync");
+        disk.hold_syncs(false);
+        writer.join().expect("it goes on");
+    });
+    assert!(written() > before, "what waited is written");
+    assert_eq!(larder.get("third").expect("a string").as_deref(), Some(b"1".as_slice()));
+    engine.abandon_aof();
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Saving in the background.
 
 use super::{NotStarted, SaveJob, Saved};
+use crate::persist::background::SavePoint;
+use crate::persist::disk::Disk as _;
 use crate::persist::simulated::SimulatedDisk;
 use crate::{Engine, Larder, Options};
 use std::io;
@@ -83,4 +85,48 @@ fn a_save_that_fails_leaves_the_old_file_and_says_why() {
     engine.start_save(again).expect("none is under way");
     end.recv().expect("the job is told").expect("there is room now");
     engine.wait_for_save();
+}
+
+#[test]
+fn whatever_the_disk_does_writes_are_refused_until_a_save_succeeds_and_the_old_file_stays() {
+    type Break = fn(&SimulatedDisk);
+    let faults: [(&str, Break, Break); 4] = [
+        ("full", |disk| disk.set_capacity(Some(5000)), |disk| disk.set_capacity(None)),
+        ("read-only", |disk| disk.set_read_only(true), |disk| disk.set_read_only(false)),
+        ("failing writes", |disk| disk.fail_writes(1), |_| ()),
+        ("failing syncs", |disk| disk.fail_syncs(1), |_| ()),
+    ];
+    for (name, break_it, mend) in faults {
+        let disk = SimulatedDisk::new();
+        let (engine, larder) = open();
+        engine.set_save_points(vec![SavePoint { seconds: 3600, changes: 1 }]);
+        let save = || {
+            let (job, end) = job(&disk, || ());
+            engine.start_save(job).expect("none is under way");
+            let result = end.recv().expect("the job is told");
+            engine.wait_for_save();
+            result
+        };
+        (0..100).for_each(|nth| larder.set(format!("key:{nth}"), "before").expect("there is memory"));
+        save().expect("the disk is fine");
+        let before = disk.contents("/dump.rdb").expect("it was saved");
+        (0..1000).for_each(|nth| larder.set(format!("key:{nth}"), "x".repeat(90)).expect("there is memory"));
+        break_it(&disk);
+        save().expect_err(name);
+        assert_eq!(disk.contents("/dump.rdb"), Some(before), "{name}");
+        assert_eq!(
+            disk.list("/".as_ref()).expect("it can be read"),
+            ["dump.rdb"],
+            "{name}: something is left"
+        );
+        let refused = larder.set("more", "x").expect_err("writes are refused");
+        assert_eq!(refused.code(), "MISCONF", "{name}: {refused}");
+        assert_eq!(larder.get("key:0").expect("reads go on").map(|value| value.len()), Some(90), "{name}");
+        mend(&disk);
+        assert_eq!(save().expect("the disk works again").keys, 1000, "{name}");
+        larder.set("more", "x").expect("writes go on");
+        let (copy, _) = open();
+        let found = copy.load(&mut copy.lane(false), &disk, "/dump.rdb".as_ref()).expect("the file is whole");
+        assert_eq!(found.keys, 1000, "{name}");
+    }
 }
