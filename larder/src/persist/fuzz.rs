@@ -1,11 +1,14 @@
 //! Entry points for fuzzers: each takes arbitrary bytes and panics if a promise is broken.
 
 use super::aof::{AofReader, Manifest, Place};
+use super::crc64::crc64;
 use super::disk::Disk as _;
 use super::simulated::SimulatedDisk;
 use super::snapshot::{Item, KeyMeta, SnapshotReader, SnapshotWriter, Value, WriteOptions, dump, restore};
+use crate::Larder;
 use crate::engine::{Engine, Options};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Reads `data` as a snapshot and as a DUMP payload. Whatever could be read and can be written must come back the
 /// same.
@@ -94,6 +97,54 @@ pub fn fuzz_aof_load(data: &[u8]) {
             assert_eq!(same, (true, true), "{loaded:?}, then {again:?}");
         }
     }
+}
+
+/// Loads `data` as a snapshot into an engine, as a server does at its start. What is wrong must be said with a place in the
+/// file. What is loaded is what the checksum stands for, if there is one; without one, what is loaded must be sound: saved
+/// and loaded again it is the same.
+///
+/// # Panics
+/// When it is not so.
+pub fn fuzz_snapshot_load(data: &[u8]) {
+    let disk = SimulatedDisk::new();
+    disk.install("/dump.rdb", data);
+    let open = |verify: bool| {
+        let engine = Engine::open(Options { threads: 1, seed: 1, ..Options::default() });
+        engine.config.rdb_checksum.store(verify, Relaxed);
+        engine.config.rdb_skip_unsupported.store(true, Relaxed);
+        engine
+    };
+    let load = |engine: &Engine| {
+        let mut lane = engine.lane(false);
+        // At the beginning of all times nothing has expired.
+        lane.stand_still();
+        engine.load(&mut lane, &disk, "/dump.rdb".as_ref())
+    };
+    match load(&open(true)) {
+        Err(error) => assert!(error.offset <= data.len() as u64, "a place outside the file: {error}"),
+        Ok(loaded) => {
+            let whole = &data[..loaded.bytes as usize];
+            let version = std::str::from_utf8(&whole[5..9]).map_or(0, |digits| digits.parse().unwrap_or(0));
+            if let (true, Some((before, sum))) = (version >= 5, whole.split_last_chunk()) {
+                let stored = u64::from_le_bytes(*sum);
+                assert!(stored == 0 || stored == crc64(before), "the checksum is of something else");
+            }
+        }
+    }
+    let engine = open(false);
+    if load(&engine).is_err() {
+        return;
+    }
+    let digest = |engine: Arc<Engine>| Larder::on(engine).execute(&["DEBUG", "DIGEST"]);
+    engine.save(&engine.lane(false), &disk, "/dump.rdb".as_ref()).expect("no fault was arranged");
+    let again = open(true);
+    let loaded = load(&again).expect("it was just saved");
+    assert_eq!(
+        loaded.keys,
+        (0..16).map(|db| engine.len(db) as u64).sum::<u64>(),
+        "not as many keys as were saved"
+    );
+    assert_eq!(digest(engine), digest(again), "loaded again it is something else");
 }
 
 fn check_value(value: &Value) {

@@ -27,6 +27,12 @@ const TARGETS: &[Row] = &[
     Row { name: "table", target: larder_structures::fuzz::fuzz_table, examples: noise, cost: 500 },
     Row { name: "quicklist", target: larder_structures::fuzz::fuzz_quicklist, examples: noise, cost: 500 },
     Row { name: "snapshot", target: larder::persist::fuzz::fuzz_snapshot, examples: snapshots, cost: 10 },
+    Row {
+        name: "snapshot-load",
+        target: larder::persist::fuzz::fuzz_snapshot_load,
+        examples: whole_snapshots,
+        cost: 100,
+    },
     Row { name: "aof", target: larder::persist::fuzz::fuzz_aof, examples: command_files, cost: 10 },
     Row { name: "aof-load", target: larder::persist::fuzz::fuzz_aof_load, examples: logs, cost: 100 },
     Row {
@@ -173,4 +179,56 @@ fn snapshots() -> Vec<Vec<u8>> {
     file.extend_from_slice(b"\x12\x01l\x01\x02\x0a\x0a\x00\x00\x00\x01\x00\x01\x01\xff");
     file.extend_from_slice(b"\xff\x00\x00\x00\x00\x00\x00\x00\x00");
     vec![file, b"REDIS0010".to_vec(), b"\x00\x05value\x0a\x00".to_vec()]
+}
+
+/// Snapshots with a checksum: of every type, small and large, as ours are saved, and of the forms that older servers have
+/// written.
+fn whole_snapshots() -> Vec<Vec<u8>> {
+    let mut all = vec![saved(4, 10), saved(4, 11), saved(40, 10), saved(700, 10), old_snapshot()];
+    all.extend(snapshots());
+    all
+}
+
+/// What our server saves with collections of so many elements.
+fn saved(elements: usize, version: u64) -> Vec<u8> {
+    use larder::persist::simulated::SimulatedDisk;
+    let engine = larder::Engine::open(larder::Options { threads: 1, seed: 1, ..larder::Options::default() });
+    let larder = larder::Larder::on(std::sync::Arc::clone(&engine));
+    let run = |line: &str| drop(larder.execute(&line.split(' ').collect::<Vec<_>>()));
+    engine.config.rdb_version.store(version, std::sync::atomic::Ordering::Relaxed);
+    run(&format!("SET text {}", "compressible ".replace(' ', ".").repeat(elements.min(20))));
+    run("SET number 1234567");
+    run("SET soon 1 PXAT 4102444800000");
+    for n in 0..elements {
+        run(&format!("RPUSH list {n}"));
+        run(&format!("RPUSH texts {n}x"));
+        run(&format!("SADD ints {n}"));
+        run(&format!("SADD words word{n}"));
+        run(&format!("HSET hash field{n} {n}"));
+        run(&format!("ZADD zset {n}.5 member{n}"));
+    }
+    let disk = SimulatedDisk::new();
+    engine.save(&engine.lane(false), &disk, "/dump.rdb".as_ref()).expect("the disk has no faults");
+    disk.contents("/dump.rdb").expect("it was just saved")
+}
+
+/// Packed forms that are not written any more: ziplists, a zipmap, scores as text, expiries in seconds.
+fn old_snapshot() -> Vec<u8> {
+    let mut file = b"REDIS0006\xfe\x00\xfd\x00\x94\x35\x77\x00\x01s\x01v\x01\x01l\x02\x01a\x01b".to_vec();
+    file.extend_from_slice(b"\x03\x01z\x03\x01a\x03\x31.5\x01b\xfe\x01c\xff");
+    file.extend_from_slice(b"\x09\x01m\x14\x02\x01a\x02\x00xy\x01b\x01\x03z___\xff");
+    let ziplist = b"\x15\x00\x00\x00\x0d\x00\x00\x00\x02\x00\x00\x01a\x03\xc0\x0f\x27\xff";
+    let mut packed = vec![u8::try_from(ziplist.len()).expect("it is short")];
+    packed.extend_from_slice(ziplist);
+    for tag in [10, 12, 13] {
+        file.extend_from_slice(&[tag, 2, b'p', tag]);
+        file.extend_from_slice(&packed);
+    }
+    file.extend_from_slice(b"\x0e\x01q\x02");
+    file.extend_from_slice(&packed);
+    file.extend_from_slice(&packed);
+    file.push(0xff);
+    let checksum = larder::persist::crc64::crc64(&file);
+    file.extend_from_slice(&checksum.to_le_bytes());
+    file
 }
