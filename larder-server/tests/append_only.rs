@@ -6,7 +6,7 @@ use larder_resp::Frame;
 use std::process::Command;
 use support::{bulk, error, info, larder, start, wait_for};
 use testkit::crash::kill_under_load;
-use testkit::durable::{Amount, contents, differences, fill, hand_over, wait_for_rewrite};
+use testkit::durable::{Amount, Files, contents, differences, fill, hand_over, wait_for_rewrite};
 use testkit::{Client, Options, Ready, Server};
 
 const SMALL: Amount = Amount { string: 100_000, elements: 3000 };
@@ -33,10 +33,9 @@ fn a_killed_server_has_lost_nothing_it_has_told() {
 #[test]
 fn redis_takes_over_what_we_have_written_and_we_what_it_has() {
     for has_preamble in [true, false] {
-        let ours = start(&["--appendonly", "yes"]);
-        assert_eq!(hand_over(ours, Options::redis(), SMALL, has_preamble), Vec::<String>::new());
-        let real = Server::start(Options::redis().args(["--appendonly", "yes"]));
-        assert_eq!(hand_over(real, larder(&[]), SMALL, has_preamble), Vec::<String>::new());
+        let files = Files::AppendOnly { has_preamble };
+        assert_eq!(hand_over(larder(&[]), Options::redis(), SMALL, files), Vec::<String>::new());
+        assert_eq!(hand_over(Options::redis(), larder(&[]), SMALL, files), Vec::<String>::new());
     }
 }
 

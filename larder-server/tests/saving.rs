@@ -3,8 +3,9 @@
 mod support;
 
 use larder_resp::Frame;
-use support::{bulk, error, info, start, wait_for};
-use testkit::{Client, Server};
+use support::{bulk, error, info, larder, start, wait_for};
+use testkit::durable::{Amount, Files, hand_over};
+use testkit::{Client, Options, Server};
 
 fn simple(text: &str) -> Frame {
     Frame::Simple(text.as_bytes().to_vec())
@@ -62,6 +63,13 @@ fn the_version_that_was_asked_for_is_saved_and_loaded_again() {
     let mut client = server.connect();
     assert_eq!(bulk(client.cmd(&["GET", "k"])), "v");
     assert_eq!(client.cmd(&["SCARD", "s"]), Frame::Integer(2));
+}
+
+#[test]
+fn redis_loads_what_we_have_saved_and_we_what_it_has() {
+    let small = Amount { string: 20_000, elements: 1000 };
+    assert_eq!(hand_over(larder(&[]), Options::redis(), small, Files::Snapshot), Vec::<String>::new());
+    assert_eq!(hand_over(Options::redis(), larder(&[]), small, Files::Snapshot), Vec::<String>::new());
 }
 
 #[test]

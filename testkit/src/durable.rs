@@ -9,9 +9,14 @@ use std::collections::BTreeMap;
 const DATABASES: usize = 16;
 /// Requests sent at once.
 const BATCH: usize = 2000;
+/// How long a server may take for what is huge.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
 
 /// A key: type, encoding, expiry, value.
 pub type Content = (String, String, i64, Vec<Vec<u8>>);
+
+/// Keys asked for at once.
+const KEYS: usize = 500;
 
 /// Everything a server holds, by database and key.
 ///
@@ -22,45 +27,60 @@ pub fn contents(client: &mut Client) -> BTreeMap<(usize, Vec<u8>), Content> {
     for db in 0..DATABASES {
         client.cmd(&["SELECT", &db.to_string()]);
         let keys = client.cmd(&["KEYS", "*"]).into_elements().expect("KEYS gives keys");
-        for key in keys.iter().filter_map(Frame::as_bytes) {
-            let content = content(client, key);
-            all.insert((db, key.to_vec()), content);
+        let keys: Vec<&[u8]> = keys.iter().filter_map(Frame::as_bytes).collect();
+        for some in keys.chunks(KEYS) {
+            let named = some.iter().map(|key| (db, key.to_vec()));
+            all.extend(named.zip(some_contents(client, some)));
         }
     }
     client.cmd(&["SELECT", "0"]);
     all
 }
 
-fn content(client: &mut Client, key: &[u8]) -> Content {
-    let text = |frame: Frame| frame.as_str().unwrap_or_default().to_owned();
-    let kind = text(client.cmd(&[b"TYPE", key]));
-    // Which of the two a short string has depends on how it came about, which a snapshot does not keep.
-    let encoding = text(client.cmd(&[b"OBJECT".as_slice(), b"ENCODING", key])).replace("embstr", "raw");
-    let expiry = client.cmd(&[b"PEXPIRETIME", key]).as_integer().unwrap_or(0);
-    let request: Vec<&[u8]> = match kind.as_str() {
-        "string" => vec![b"GET", key],
-        "list" => vec![b"LRANGE", key, b"0", b"-1"],
-        "set" => vec![b"SMEMBERS", key],
-        "hash" => vec![b"HGETALL", key],
-        "zset" => vec![b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"],
-        other => panic!("{} is of type {other}", key.escape_ascii()),
+/// The contents of some keys.
+fn some_contents(client: &mut Client, keys: &[&[u8]]) -> Vec<Content> {
+    let text = |frame: &Frame| frame.as_str().unwrap_or_default().to_owned();
+    let types: Vec<Vec<&[u8]>> = keys.iter().map(|key| vec![b"TYPE".as_slice(), key]).collect();
+    let types: Vec<String> = client.pipeline(&types).iter().map(text).collect();
+    let questions = keys.iter().zip(&types).flat_map(|(key, kind)| {
+        let value: Vec<&[u8]> = match kind.as_str() {
+            "string" => vec![b"GET", key],
+            "list" => vec![b"LRANGE", key, b"0", b"-1"],
+            "set" => vec![b"SMEMBERS", key],
+            "hash" => vec![b"HGETALL", key],
+            "zset" => vec![b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"],
+            other => panic!("{} is of type {other}", key.escape_ascii()),
+        };
+        [vec![b"OBJECT".as_slice(), b"ENCODING", key], vec![b"PEXPIRETIME".as_slice(), key], value]
+    });
+    let replies = client.pipeline(&questions.collect::<Vec<_>>());
+    let each = replies.chunks_exact(3).zip(types);
+    each.map(|(replies, kind)| {
+        // Which of the two a short string has depends on how it came about, which a snapshot does not keep.
+        let encoding = text(&replies[0]).replace("embstr", "raw");
+        let value = sorted(&kind, &replies[2]);
+        (kind, encoding, replies[1].as_integer().unwrap_or(0), value)
+    })
+    .collect()
+}
+
+/// The parts of a value, in an order of their own where they have none.
+fn sorted(kind: &str, value: &Frame) -> Vec<Vec<u8>> {
+    let bytes = |frame: &Frame| frame.as_bytes().unwrap_or_default().to_vec();
+    let mut parts: Vec<Vec<u8>> = match value {
+        Frame::Array(items) | Frame::Set(items) => items.iter().map(bytes).collect(),
+        other => vec![bytes(other)],
     };
-    let mut value: Vec<Vec<u8>> = match client.cmd(&request) {
-        Frame::Array(items) | Frame::Set(items) => {
-            items.iter().map(|item| item.as_bytes().unwrap_or_default().to_vec()).collect()
-        }
-        other => vec![other.as_bytes().unwrap_or_default().to_vec()],
-    };
-    match kind.as_str() {
-        "set" => value.sort(),
+    match kind {
+        "set" => parts.sort(),
         "hash" => {
-            let mut pairs: Vec<_> = value.chunks(2).map(<[_]>::to_vec).collect();
+            let mut pairs: Vec<_> = parts.chunks(2).map(<[_]>::to_vec).collect();
             pairs.sort();
-            value = pairs.concat();
+            parts = pairs.concat();
         }
         _ => {}
     }
-    (kind, encoding, expiry, value)
+    parts
 }
 
 /// The first differences between two contents, in words; none if they are equal.
@@ -184,30 +204,49 @@ pub fn wait_for_rewrite(client: &mut Client) {
     panic!("a rewrite lasts longer than five minutes");
 }
 
-/// Fills `from`, rewrites its append-only file on the way, stops it, and starts a server made by `other` on the same
-/// directory. Returns what is different there.
+/// In which files a server hands its data over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Files {
+    /// A snapshot.
+    Snapshot,
+    /// An append-only file whose base is a snapshot, or commands.
+    AppendOnly {
+        /// Whether it is a snapshot.
+        has_preamble: bool,
+    },
+}
+
+/// Fills a server made by `from`, with a rewrite of the append-only file on the way if there is to be one, stops it, and
+/// starts a server made by `to` on the same directory. Returns what is different there.
 ///
 /// # Panics
 /// When a server does not do what it is told.
-pub fn hand_over(
-    mut from: crate::Server,
-    other: crate::Options,
-    amount: Amount,
-    has_preamble: bool,
-) -> Vec<String> {
+#[must_use]
+pub fn hand_over(from: crate::Options, to: crate::Options, amount: Amount, files: Files) -> Vec<String> {
+    let arguments: &[&str] = match files {
+        Files::Snapshot => &[],
+        Files::AppendOnly { has_preamble: true } => &["--appendonly", "yes"],
+        Files::AppendOnly { .. } => &["--appendonly", "yes", "--aof-use-rdb-preamble", "no"],
+    };
+    let arguments = arguments.iter().copied();
+    let mut from =
+        crate::Server::start(from.args(arguments.clone()).args(["--auto-aof-rewrite-percentage", "0"]));
     let mut client = from.connect();
-    client.set_timeout(std::time::Duration::from_secs(120));
-    let preamble = if has_preamble { "yes" } else { "no" };
-    client.cmd(&["CONFIG", "SET", "aof-use-rdb-preamble", preamble]);
+    client.set_timeout(PATIENCE);
     fill(&mut client, amount, 1);
-    client.cmd(&["BGREWRITEAOF"]);
-    wait_for_rewrite(&mut client);
-    fill(&mut client, Amount { string: 1000, elements: amount.elements.min(2000) }, 2);
+    if files == Files::Snapshot {
+        client.cmd(&["BGSAVE"]);
+        wait_for_rewrite(&mut client);
+    } else {
+        client.cmd(&["BGREWRITEAOF"]);
+        wait_for_rewrite(&mut client);
+        fill(&mut client, Amount { string: 1000, elements: amount.elements.min(2000) }, 2);
+    }
     let before = contents(&mut client);
     assert!(from.stop_gracefully().success(), "it stops in order");
     let dir = from.dir().display().to_string();
-    let after = crate::Server::start(other.args(["--dir", &dir, "--appendonly", "yes"]));
+    let after = crate::Server::start(to.args(["--dir", &dir]).args(arguments));
     let mut client = after.connect();
-    client.set_timeout(std::time::Duration::from_secs(120));
+    client.set_timeout(PATIENCE);
     differences(&before, &contents(&mut client))
 }

@@ -47,6 +47,8 @@ pub enum Ready {
 pub struct Options {
     /// Which program.
     pub program: Program,
+    /// A program with its arguments that becomes the one above in the end, such as `nice`; none if empty.
+    pub through: Vec<String>,
     /// A configuration file's text; it is written beside the data directory and named as first argument.
     pub config: Option<String>,
     /// Further arguments, after our own (`--port`, `--bind`, `--dir`, `--save ""`), so that they override them.
@@ -59,7 +61,8 @@ impl Options {
     /// Our own server with no further arguments.
     #[must_use]
     pub fn larder() -> Options {
-        Options { program: Program::Larder, config: None, args: Vec::new(), ready: Ready::Ping }
+        let (through, args) = (Vec::new(), Vec::new());
+        Options { program: Program::Larder, through, config: None, args, ready: Ready::Ping }
     }
 
     /// Debian's `redis-server` with no further arguments.
@@ -72,6 +75,13 @@ impl Options {
     #[must_use]
     pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Options {
         self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Starts it through another program.
+    #[must_use]
+    pub fn through<S: Into<String>>(mut self, words: impl IntoIterator<Item = S>) -> Options {
+        self.through = words.into_iter().map(Into::into).collect();
         self
     }
 
@@ -388,7 +398,14 @@ fn spawn(options: &Options, port: u16, home: &Path) -> Result<Child, String> {
     };
     let log = open_log(&home.join("server.log"))?;
     let errors = log.try_clone().map_err(|e| format!("cannot share the log file: {e}"))?;
-    let mut command = Command::new(&program);
+    let mut command = match options.through.split_first() {
+        None => Command::new(&program),
+        Some((first, words)) => {
+            let mut command = Command::new(first);
+            command.args(words).arg(&program);
+            command
+        }
+    };
     if options.config.is_some() {
         command.arg(home.join("server.conf"));
     }

@@ -7,6 +7,7 @@ mod load;
 mod run;
 mod setup;
 mod stages;
+mod strace;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

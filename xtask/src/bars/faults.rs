@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use larder_resp::Frame;
@@ -17,6 +17,7 @@ use testkit::{Client, Options, Program, Server};
 use super::{Measured, Scale, server};
 use crate::bench::larder;
 use crate::run::exists;
+use crate::strace::Strace;
 
 /// How long anything may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -241,7 +242,10 @@ enum Broken {
     /// What fills the disk.
     Ballast(PathBuf),
     Locked(Vec<PathBuf>),
-    Failing(Child),
+    /// System calls fail as long as this is there.
+    Failing {
+        _strace: Strace,
+    },
 }
 
 impl Broken {
@@ -267,40 +271,27 @@ impl Broken {
                 dirs.iter().try_for_each(|dir| chmod(dir, "555"))?;
                 Ok(Broken::Locked(dirs))
             }
-            Fault::Write | Fault::Sync => trace(fault, writer, server).map(Broken::Failing),
+            Fault::Write | Fault::Sync => {
+                trace(fault, writer, server).map(|strace| Broken::Failing { _strace: strace })
+            }
         }
     }
 }
 
 /// Lets strace make system calls of a server fail.
-fn trace(fault: Fault, writer: Writer, server: &Server) -> Result<Child, String> {
+fn trace(fault: Fault, writer: Writer, server: &Server) -> Result<Strace, String> {
     let calls = if fault == Fault::Sync { "fsync,fdatasync" } else { "write" };
-    let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
-    command.args(["-e", &format!("inject={calls}:error=EIO"), "-p", &server.pid().to_string()]);
+    let (trace, inject) = (format!("trace={calls}"), format!("inject={calls}:error=EIO"));
+    let mut options = vec!["-o", "/dev/null", "-e", &trace, "-e", &inject];
+    let file = match writer {
+        Writer::Bgsave => format!("dump.rdb.{}.tmp", server.pid()),
+        Writer::EverySecond | Writer::Always => "appendonlydir/appendonly.aof.1.incr.aof".into(),
+    };
+    let path = server.dir().join(file).display().to_string();
     if fault == Fault::Write {
-        let file = match writer {
-            Writer::Bgsave => format!("dump.rdb.{}.tmp", server.pid()),
-            Writer::EverySecond | Writer::Always => "appendonlydir/appendonly.aof.1.incr.aof".into(),
-        };
-        command.arg("-P").arg(server.dir().join(file));
+        options.extend(["-P", &path]);
     }
-    let child = command.stderr(Stdio::null()).spawn().map_err(|e| format!("strace: {e}"))?;
-    // It has hold of every thread.
-    let end = Instant::now() + LIMIT;
-    while Instant::now() < end {
-        let threads = fs::read_dir(format!("/proc/{}/task", server.pid())).map_err(|e| e.to_string())?;
-        let is_traced = threads.flatten().all(|thread| {
-            let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
-            status.lines().any(|line| line.strip_prefix("TracerPid:").is_some_and(|pid| pid.trim() != "0"))
-        });
-        if is_traced {
-            return Ok(child);
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    drop(Broken::Failing(child));
-    Err("strace does not get hold of the server".into())
+    Strace::attach(server, &options)
 }
 
 fn chmod(dir: &std::path::Path, mode: &str) -> Result<(), String> {
@@ -320,11 +311,7 @@ impl Drop for Broken {
                     let _ = chmod(dir, "755");
                 }
             }
-            Broken::Failing(child) => {
-                // Told to end it lets go of the server; killed it would take it along.
-                let _ = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
-                let _ = child.wait();
-            }
+            Broken::Failing { .. } => {}
         }
     }
 }

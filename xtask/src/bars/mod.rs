@@ -8,6 +8,8 @@
 mod append_only;
 mod durability;
 mod engine;
+mod exact;
+mod faults;
 mod foundation;
 mod session;
 mod terminal;
