@@ -21,6 +21,8 @@ use crate::strace::Strace;
 
 /// How long anything may take.
 const LIMIT: Duration = Duration::from_secs(60);
+/// Characters of an error that are shown.
+const SHOWN: usize = 72;
 /// What the server's directory is named, for one that begins in its home.
 const MOUNT: &str = "mount -t tmpfs -o size=4m larder data && exec \"$0\" \"$@\"";
 
@@ -187,9 +189,10 @@ fn provoke(server: &Server, fault: Fault, writer: Writer) -> Result<String, Stri
         match client.try_cmd(&["SET", &format!("during:{}", nth % 5000), &value]) {
             Ok(Frame::Error(text)) => {
                 let text = String::from_utf8_lossy(&text).into_owned();
+                let short: String = text.chars().take(SHOWN).collect();
                 let seen = match closed {
-                    0 => text.clone(),
-                    _ => format!("{text} ({closed} connections closed whose writes nobody can answer for)"),
+                    0 => short,
+                    _ => format!("{short} ({closed} connections closed whose writes nobody can answer for)"),
                 };
                 return if text.starts_with("MISCONF ") { Ok(seen) } else { Err(text) };
             }
