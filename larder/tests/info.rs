@@ -115,6 +115,17 @@ fn what_it_says_is_so() {
 }
 
 #[test]
+fn the_longest_time_of_a_lock_is_told_until_it_is_reset() {
+    let mut ours = Ours::fresh();
+    assert_eq!(ours.ask(&["DEBUG", "SLEEP", "0.05"]), Frame::Simple("OK".into()));
+    let longest = |ours: &mut Ours| number(&fields(&info(ours, &["stats"])), "larder_longest_lock_usec");
+    let before = longest(&mut ours);
+    assert!(before >= 50_000, "{before}");
+    ours.ask(&["CONFIG", "RESETSTAT"]);
+    assert!(longest(&mut ours) < before);
+}
+
+#[test]
 fn it_can_be_asked_inside_a_transaction() {
     let mut ours = Ours::fresh();
     ours.ask(&["MULTI"]);

@@ -247,6 +247,7 @@ impl Engine {
             let client = &session.client;
             client.last_command.store(registered.id + 1, Ordering::Relaxed);
             client.active_ms.store(lane.now_ms(), Ordering::Relaxed);
+            lane.stats.took(usec);
             self.account_call(lane, Some(session), registered, request, usec, result.is_err());
         }
         result.unwrap_or_else(|fault| {

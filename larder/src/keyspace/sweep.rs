@@ -69,7 +69,7 @@ impl Engine {
         }
         let mut now_us = began_us;
         while index < self.shards.len() && now_us <= ends_us {
-            index += usize::from(!self.tend_shard(lane, index, expires));
+            index += usize::from(!self.holding(|| self.tend_shard(lane, index, expires)));
             now_us = lane.clock.elapsed_us();
         }
         sweep.worked_us.fetch_add(now_us - began_us, Ordering::Relaxed);

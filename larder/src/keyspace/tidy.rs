@@ -68,7 +68,7 @@ impl Engine {
         let tidying = &self.tidying;
         let mut index = tidying.shard.load(Ordering::Relaxed);
         while index < self.shards.len() && self.clock.elapsed_us() < ends_us {
-            index += usize::from(self.tidy_shard(index));
+            index += usize::from(self.holding(|| self.tidy_shard(index)));
         }
         let is_over = index == self.shards.len();
         tidying.shard.store(if is_over { 0 } else { index }, Ordering::Relaxed);

@@ -384,6 +384,7 @@ fn stats(facts: &Facts<'_>, fields: &mut Fields) {
     fields.zeros(&["io_threaded_reads_processed", "io_threaded_writes_processed"]);
     fields.zeros(&["reply_buffer_shrinks", "reply_buffer_expands"]);
     fields.add("larder_longest_gate_usec", stats.longest_gate_us.load(Relaxed));
+    fields.add("larder_longest_lock_usec", stats.longest_lock_us());
 }
 
 fn replication(facts: &Facts<'_>, fields: &mut Fields) {

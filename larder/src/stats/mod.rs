@@ -85,6 +85,9 @@ pub struct LaneStats {
     pub reads: Counter,
     /// Writes to sockets.
     pub writes: Counter,
+    /// The longest time of a command that ran while its connection's thread waited, in microseconds: no such command
+    /// held a lock, or waited for one, for longer.
+    longest_us: AtomicU64,
 }
 
 impl LaneStats {
@@ -108,6 +111,15 @@ impl LaneStats {
             &self.writes,
         ];
         counters.into_iter().for_each(Counter::reset);
+        self.longest_us.store(0, Ordering::Relaxed);
+    }
+
+    /// Notes how long a command took. Only the thread of this lane does.
+    #[inline]
+    pub(crate) fn took(&self, usec: u64) {
+        if usec > self.longest_us.load(Ordering::Relaxed) {
+            self.longest_us.store(usec, Ordering::Relaxed);
+        }
     }
 }
 
@@ -126,6 +138,7 @@ impl Default for LaneStats {
             output_bytes: Counter::default(),
             reads: Counter::default(),
             writes: Counter::default(),
+            longest_us: AtomicU64::new(0),
         }
     }
 }
@@ -158,6 +171,8 @@ pub struct Stats {
     pub errors: Mutex<BTreeMap<&'static str, u64>>,
     /// Longest time the gate was held, in microseconds.
     pub longest_gate_us: AtomicU64,
+    /// Longest time that work in the background held the lock of a shard, in microseconds.
+    pub(crate) longest_background_us: AtomicU64,
 }
 
 /// 40 hexadecimal digits from a seed (splitmix64, as in [`Engine::random`]).
@@ -192,6 +207,7 @@ impl Stats {
             evicted_clients: AtomicU64::new(0),
             errors: Mutex::default(),
             longest_gate_us: AtomicU64::new(0),
+            longest_background_us: AtomicU64::new(0),
         }
     }
 
@@ -253,12 +269,21 @@ impl Stats {
         self.lanes.lock().iter().map(|lane| counter(lane).total()).sum()
     }
 
+    /// The longest time since the last reset that a lock of a shard was held, as far as commands tell: what they waited is
+    /// in it too. In microseconds.
+    pub(crate) fn longest_lock_us(&self) -> u64 {
+        let lanes = self.lanes.lock();
+        let commands = lanes.iter().map(|lane| lane.longest_us.load(Ordering::Relaxed)).max();
+        self.longest_background_us.load(Ordering::Relaxed).max(commands.unwrap_or(0))
+    }
+
     /// CONFIG RESETSTAT: everything counted so far is forgotten.
     pub fn reset(&self) {
         self.lanes.lock().iter().for_each(|lane| lane.reset());
         self.connections.store(0, Ordering::Relaxed);
         self.rejected_connections.store(0, Ordering::Relaxed);
         self.longest_gate_us.store(0, Ordering::Relaxed);
+        self.longest_background_us.store(0, Ordering::Relaxed);
         self.exceeded_us.store(0, Ordering::Relaxed);
         self.evicted_clients.store(0, Ordering::Relaxed);
         self.errors.lock().clear();
@@ -270,6 +295,15 @@ impl Stats {
 }
 
 impl Engine {
+    /// Does something in the background that holds the lock of a shard, and notes for how long.
+    pub(crate) fn holding<R>(&self, work: impl FnOnce() -> R) -> R {
+        let began_us = self.clock.elapsed_us();
+        let result = work();
+        let held_us = self.clock.elapsed_us().saturating_sub(began_us);
+        self.stats.longest_background_us.fetch_max(held_us, Ordering::Relaxed);
+        result
+    }
+
     /// How long the engine has been open, in microseconds.
     pub fn uptime_us(&self) -> u64 {
         self.clock.elapsed_us().saturating_sub(self.stats.started_us)

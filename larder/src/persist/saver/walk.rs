@@ -133,7 +133,7 @@ impl<'w, 'f> Walk<'w, 'f> {
         let mut cursor = 0;
         loop {
             self.serve();
-            cursor = self.step(shard, physical, cursor);
+            cursor = self.engine.holding(|| self.step(shard, physical, cursor));
             self.put_taken();
             if cursor == 0 {
                 return;
