@@ -8,6 +8,7 @@ use crate::effects::Garbage;
 use crate::engine::Engine;
 use crate::lane::Lane;
 use larder_structures::slab;
+use larder_structures::sys::give_way;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Weak};
@@ -76,6 +77,8 @@ impl Runtime {
 }
 
 fn tick_until(engine: &Weak<Engine>, stopped: &Receiver<()>) {
+    // A slice of sweeping or tidying is nothing that a request on the same processor should wait for.
+    give_way();
     let Some(mut lane) = engine.upgrade().map(|engine| engine.lane(false)) else { return };
     let mut rest_ms = TICK_MS;
     let mut prepared_ms = 0;
