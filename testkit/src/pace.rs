@@ -69,7 +69,8 @@ impl Latencies {
     }
 }
 
-/// Asks at a fixed rate, over several connections in turn, and measures from when each request is due.
+/// Asks at a fixed rate, over several connections in turn, and measures from when each request is due. Of a server so
+/// slow that it takes three times as long, the rest is not asked for; it counts as answered then.
 ///
 /// # Errors
 /// With the text of the first error reply.
@@ -86,6 +87,11 @@ pub fn ask(addr: SocketAddr, pace: Pace, mut next: impl FnMut() -> Vec<u8>) -> R
     let (mut due, mut all) = (Duration::ZERO, Vec::new());
     while due < pace.time {
         for client in &mut clients {
+            if began.elapsed() > pace.time * 3 {
+                all.push(began.elapsed().saturating_sub(due));
+                due += step;
+                continue;
+            }
             let request = next();
             wait_until(began + due);
             client.send_raw(&request);
