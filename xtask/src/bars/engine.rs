@@ -69,7 +69,8 @@ fn sanitize() -> Measured {
 fn judge(name: &str, scale: Scale) -> Result<Measured, String> {
     let plan = Plan { rounds: scale.choose(5, 1), size: scale.choose(Size::Full, Size::Slice) };
     let section = one(name, &plan)?;
-    let reached = section.judged.iter().all(|judged| judged.is_reached());
-    let figures = section.judged.iter().map(|judged| judged.show()).chain(section.wrong.iter().cloned());
+    let judged = || section.judged.iter().filter(|judged| judged.is_in_table());
+    let reached = judged().all(|judged| judged.is_reached());
+    let figures = judged().map(|judged| judged.show()).chain(section.wrong.iter().cloned());
     Ok(Measured { figures: figures.collect(), right: section.wrong.is_empty(), reached })
 }
