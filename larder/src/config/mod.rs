@@ -2,6 +2,7 @@
 
 pub mod params;
 
+use crate::keyspace::GuardConfig;
 use crate::persist::aof::Fsync;
 use crate::types::{hash, set, zset};
 use parking_lot::RwLock;
@@ -82,6 +83,8 @@ pub struct Config {
     pub lazy_user_del: AtomicBool,
     /// `lazyfree-lazy-user-flush`
     pub lazy_user_flush: AtomicBool,
+    /// `session-guard-prefixes` and `session-guard-seconds`
+    pub session_guard: GuardConfig,
     /// `active-expire` (DEBUG SET-ACTIVE-EXPIRE).
     pub active_expire: AtomicBool,
 }
@@ -124,6 +127,7 @@ impl Default for Config {
             lazy_server_del: AtomicBool::new(true),
             lazy_user_del: AtomicBool::new(true),
             lazy_user_flush: AtomicBool::new(true),
+            session_guard: GuardConfig::default(),
             active_expire: AtomicBool::new(true),
         }
     }

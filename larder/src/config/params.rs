@@ -447,4 +447,24 @@ pub const PARAMS: &[Param<Config>] = &[
         stop_writes_on_bgsave_error,
         "Whether writes are refused while there are save points and the last snapshot could not be written."
     ),
+    Param {
+        name: "session-guard-prefixes",
+        alias: None,
+        kind: Kind::Text,
+        is_mutable: true,
+        doc: "Prefixes of keys, with spaces between them, that the session guard watches over (`sess:` for connect-redis); empty \
+              for none. After such a key was deleted, a SET, SETEX or PSETEX without a condition that finds it absent is \
+              acknowledged and dropped, so that a slow request does not undo a logout. Only for keys that are never used again.",
+        get: |config| config.session_guard.show(),
+        set: |config, value| config.session_guard.set(value),
+    },
+    Param {
+        name: "session-guard-seconds",
+        alias: None,
+        kind: Kind::Int { min: 1, max: 86_400 },
+        is_mutable: true,
+        doc: "For how long the session guard remembers a deletion; in memory, and the last 1024 of each shard.",
+        get: |config| config.session_guard.seconds.load(Relaxed).to_string(),
+        set: |config, value| config.session_guard.seconds.store(value.parse().unwrap_or(60), Relaxed),
+    },
 ];

@@ -192,7 +192,8 @@ impl Larder {
                     ctx.string(key)?.is_some_and(|string| string.bytes(&mut Digits::new()) == wanted)
                 }
             };
-            if is_met {
+            let is_late = options.condition == Condition::Always && ctx.comes_too_late(key);
+            if is_met && !is_late {
                 ctx.set_string(key, value, expiry, Event::SET);
                 match expiry {
                     Expiry::Never => {}

@@ -1,5 +1,6 @@
 //! Keys and their values: shards, databases, lookups that respect expiry, and the guards through which values change.
 
+mod buried;
 mod check;
 pub(crate) mod eviction;
 mod key;
@@ -12,6 +13,7 @@ mod watch;
 mod whole;
 mod write;
 
+pub use buried::GuardConfig;
 pub use read::ReadCtx;
 pub use view::{Found, View};
 pub use write::{Expiry, Guard, Taken, WriteCtx};

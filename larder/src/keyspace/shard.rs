@@ -1,5 +1,6 @@
 //! A shard: its part of every database, and what else its lock guards.
 
+use super::buried::Buried;
 use super::watch::Watchers;
 use crate::types::Body;
 use larder_structures::entry::Entry;
@@ -54,6 +55,8 @@ pub(crate) struct Shard {
     pub(crate) unreported: i64,
     /// Bytes of its tables that the engine's sum knows.
     pub(crate) reported_tables: i64,
+    /// Keys that were deleted lately, once there are any that the session guard is to remember.
+    pub(super) buried: Option<Box<Buried>>,
     grow_at_percent: u8,
 }
 
@@ -69,6 +72,7 @@ impl Shard {
             unreported: 0,
             reported_tables: 0,
             last_write: 0,
+            buried: None,
             grow_at_percent,
         }
     }

@@ -63,6 +63,12 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
         hash::shard(hash, self.engine.shard_count())
     }
 
+    /// The shard of a key, for what is kept beside its keys.
+    pub(super) fn shard_with(&mut self, key: &[u8]) -> &mut Shard {
+        let index = self.shard_of(self.planned.hash_of(key));
+        self.hold.shard_mut(index)
+    }
+
     /// A reader of the same keys, which leaves no trace of its lookups.
     pub fn reader(&self) -> ReadCtx<'_> {
         ReadCtx {
@@ -411,6 +417,9 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
         if event != Event::EXPIRED {
             self.expire_if_due(hash, key);
         }
+        if event == Event::DEL {
+            self.bury(key);
+        }
         let Some(entry) = self.remove(hash, key) else { return false };
         self.engine.discard(self.effects, entry, cause);
         self.effects.count(event);
@@ -423,6 +432,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
     pub fn take(&mut self, key: &[u8], event: Event) -> Option<Taken> {
         let hash = self.planned.hash_of(key);
         self.expire_if_due(hash, key);
+        self.bury(key);
         let entry = self.remove(hash, key)?;
         self.touch(hash, key, event, 0);
         Some(Taken(entry))

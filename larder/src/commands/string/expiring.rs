@@ -138,7 +138,9 @@ fn setex(
 ) -> Outcome {
     let (key, time, value) = (args.key()?, args.bytes()?, args.bytes()?);
     let at_ms = unit.moment(time, ctx.now_ms, name)?;
-    set_expiring(ctx, key, value, Expiry::AtMs(at_ms));
+    if !ctx.comes_too_late(key) {
+        set_expiring(ctx, key, value, Expiry::AtMs(at_ms));
+    }
     reply.ok();
     Ok(())
 }

@@ -85,7 +85,9 @@ impl<'a> Options<'a> {
 fn set(ctx: &mut WriteCtx<'_, '_>, mut args: Args<'_>, reply: &mut ReplyWriter<'_>) -> Outcome {
     let (key, value) = (args.key()?, args.bytes()?);
     if args.is_empty() {
-        ctx.set_string(key, value, Expiry::Never, Event::SET);
+        if !ctx.comes_too_late(key) {
+            ctx.set_string(key, value, Expiry::Never, Event::SET);
+        }
         reply.ok();
         return Ok(());
     }
@@ -104,7 +106,8 @@ fn set(ctx: &mut WriteCtx<'_, '_>, mut args: Args<'_>, reply: &mut ReplyWriter<'
         Condition::Present => ctx.exists(key),
         Condition::Equal(comparison) => is_equal(ctx, key, comparison)?,
     };
-    if is_met {
+    let is_late = options.condition == Condition::Always && ctx.comes_too_late(key);
+    if is_met && !is_late {
         set_expiring(ctx, key, value, expiry);
         if let (Condition::Equal(_), Expiry::Keep) = (options.condition, expiry) {
             ctx.log_instead(&[b"SET", key, value, b"KEEPTTL"]);
