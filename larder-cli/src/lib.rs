@@ -140,6 +140,9 @@ fn command(session: &mut Session) -> Result<bool, Failure> {
         if session.options.name == Name::Own && is(&session.options.words, 0, "peek") {
             return modes::peek::run(session);
         }
+        if session.options.name == Name::Own && is(&session.options.words, 0, "session") {
+            return modes::sessions::run(session);
+        }
         return oneshot::run(session);
     }
     if std::io::stdin().is_terminal() {

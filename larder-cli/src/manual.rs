@@ -9,6 +9,7 @@ use crate::options::{FLAGS, Flag, Name, Options, Section};
 /// Words that are commands of the program, not of the server.
 const WORDS: &[(&str, &str)] = &[
     ("peek KEY ...", "Type, expiry, size and the beginning of values."),
+    ("session ls|show|revoke|doctor", "Sessions of Express and larder-session; `session` tells how."),
     ("bench [OPTION ...]", "Measure a server; `bench --help` tells how."),
     ("completions bash|zsh|fish", "Write completions for a shell to standard output."),
     ("manual", "Write the manual page to standard output, for man."),

@@ -10,6 +10,7 @@ pub(crate) mod latency;
 pub(crate) mod peek;
 pub(crate) mod pipe;
 pub(crate) mod scan;
+pub(crate) mod sessions;
 pub(crate) mod stat;
 pub(crate) mod wait;
 mod walk;

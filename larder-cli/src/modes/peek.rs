@@ -69,7 +69,7 @@ pub(crate) fn look(session: &mut Session, key: &[u8]) -> Result<Option<String>, 
 }
 
 /// How long a key stays, from PTTL's milliseconds.
-fn lifetime(ttl: i64) -> String {
+pub(super) fn lifetime(ttl: i64) -> String {
     if ttl < 0 {
         return "never".to_owned();
     }
