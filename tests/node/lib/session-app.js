@@ -1,7 +1,8 @@
 import { createServer } from 'node:http';
 import session from 'express-session';
-import { RedisStore } from 'connect-redis';
-import { createClient } from 'redis6';
+import Ioredis from 'ioredis5';
+import { createClient as createClient5 } from 'redis5';
+import { createClient as createClient6 } from 'redis6';
 import signature from 'cookie-signature';
 
 // express-session with connect-redis, for a program in another language to share sessions with.
@@ -12,10 +13,23 @@ import signature from 'cookie-signature';
 //     GET /login?user=U            regenerate, then `user`
 //     GET /logout                  destroy
 //     GET /idle                    changes nothing
+//     GET /slow?user=U             sets `user` and answers when it is told to go on
+//     GET /waiting                 how many of those there are
+//     GET /go                      tells all of them
 //     POST /sign [[sid, secret]]   the cookie values for them
 
-const client = createClient({ url: process.env.REDIS_URL });
-await client.connect();
+// Each version of connect-redis with a client that people have beside it; 9 unless CONNECT_REDIS says otherwise.
+const url = process.env.REDIS_URL;
+const [name, client] = {
+  7: () => ['connect-redis7', new Ioredis(url)],
+  8: () => ['connect-redis8', createClient5({ url })],
+  9: () => ['connect-redis', createClient6({ url })],
+  10: () => ['connect-redis10', createClient6({ url })],
+}[process.env.CONNECT_REDIS ?? 9]();
+if (!(client instanceof Ioredis)) await client.connect();
+const store = await import(name);
+// Version 7 has it as its default, wrapped once more when it is loaded as CommonJS.
+const RedisStore = store.RedisStore ?? store.default.default ?? store.default;
 const maxAge = process.env.MAX_AGE ? Number(process.env.MAX_AGE) : undefined;
 const middleware = session({
   store: new RedisStore({ client }),
@@ -35,6 +49,8 @@ async function body(request) {
   return JSON.parse(text);
 }
 
+const waiting = [];
+
 const routes = {
   '/member': (request, query) => request.session[query.get('name')] ?? null,
   '/change': (request, query) => Object.assign(request.session, JSON.parse(query.get('set'))) && null,
@@ -45,6 +61,12 @@ const routes = {
   },
   '/logout': (request) => done((then) => request.session.destroy(then)),
   '/idle': () => null,
+  '/slow': async (request, query) => {
+    request.session.user = query.get('user');
+    await new Promise((goOn) => waiting.push(goOn));
+  },
+  '/waiting': () => waiting.length,
+  '/go': () => waiting.splice(0).forEach((goOn) => goOn()),
   '/sign': async (request) =>
     (await body(request)).map(([sid, secret]) => encodeURIComponent(`s:${signature.sign(sid, secret)}`)),
 };
