@@ -59,6 +59,8 @@ pub use command::{Command, Pipeline, hash_slot};
 pub use dedicated::Dedicated;
 pub use error::{Error, Result};
 pub use events::{Event, EventStream};
+/// The engine itself, for what [`Larder::engine`] gives.
+pub use larder as engine;
 pub use options::Options;
 pub use pubsub::{Notice, Subscription};
 pub use scan::Scan;

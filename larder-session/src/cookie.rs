@@ -109,6 +109,16 @@ pub(crate) fn first_of(header: &str, name: &str) -> Option<String> {
     })
 }
 
+/// The values of all cookies of this name in the value of a `Cookie` header, as they are.
+pub(crate) fn values_of<'a>(header: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
+    header.split(';').filter_map(move |pair| {
+        let (found, value) = pair.split_once('=')?;
+        let value = value.trim();
+        let unquoted = value.strip_prefix('"').and_then(|v| v.strip_suffix('"'));
+        (found.trim() == name).then(|| unquoted.unwrap_or(value))
+    })
+}
+
 /// `SameSite` of a cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SameSite {

@@ -7,7 +7,8 @@ use std::fmt;
 /// What a call on a [`Session`](crate::Session) answers with.
 pub type Result<T> = std::result::Result<T, SessionError>;
 
-/// Why a call on a session failed. As a response it is 503 when trying again may help, else 500.
+/// Why a call on a session failed. As a response it is 503 when trying again may help, 401 when nobody is logged in (any
+/// more), 403 for a request that may be forged, 409 for a login too many, 413 for too large a record, else 500.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionError {
@@ -30,6 +31,14 @@ pub enum SessionError {
     ReservedName(String),
     /// A value that JSON, or JavaScript's numbers, cannot hold.
     Unrepresentable(String),
+    /// The user has as many sessions as he may, and this login was not the first to come.
+    TooManySessions,
+    /// The request was refused because another site may have forged it.
+    Forged,
+    /// Nobody is logged in.
+    NoUser,
+    /// Sessions of this profile cannot do it.
+    Unsupported(String),
     /// The route has no session layer.
     NotInstalled,
     /// The operating system gives no random bytes.
@@ -48,6 +57,10 @@ impl fmt::Display for SessionError {
             SessionError::Ended => f.write_str("the session has ended meanwhile"),
             SessionError::ReservedName(name) => write!(f, "Express would lose a member named {name:?}"),
             SessionError::Unrepresentable(what) => write!(f, "the session cannot hold this: {what}"),
+            SessionError::TooManySessions => f.write_str("the user has too many sessions"),
+            SessionError::Forged => f.write_str("the request may come from another site"),
+            SessionError::NoUser => f.write_str("nobody is logged in"),
+            SessionError::Unsupported(what) => write!(f, "not with these sessions: {what}"),
             SessionError::NotInstalled => f.write_str("this route has no session layer"),
             SessionError::NoRandomBytes => f.write_str("the system gives no random bytes"),
         }
@@ -66,6 +79,10 @@ impl IntoResponse for SessionError {
     fn into_response(self) -> Response {
         match self {
             SessionError::Unavailable(_) | SessionError::Conflict => StatusCode::SERVICE_UNAVAILABLE,
+            SessionError::NoUser | SessionError::Ended => StatusCode::UNAUTHORIZED,
+            SessionError::Forged => StatusCode::FORBIDDEN,
+            SessionError::TooManySessions => StatusCode::CONFLICT,
+            SessionError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
         .into_response()

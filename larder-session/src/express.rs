@@ -1,6 +1,7 @@
 //! The settings of sessions that an Express application shares.
 
 use crate::cookie::SameSite;
+use crate::record::is_reserved;
 use serde_json::{Map, Value};
 use std::fmt;
 use std::time::Duration;
@@ -24,6 +25,17 @@ pub struct ExpressProfile {
     pub(crate) rolling: bool,
     pub(crate) max_bytes: usize,
     pub(crate) fresh_when_corrupt: bool,
+    pub(crate) user_member: String,
+}
+
+/// Whether a cookie may be called so.
+pub(crate) fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !br#"()<>@,;:\"/[]?={}"#.contains(&b))
+}
+
+/// Whether an attribute of a cookie may be this.
+pub(crate) fn is_attribute(text: &str) -> bool {
+    text.bytes().all(|b| (b.is_ascii_graphic() || b == b' ') && b != b';')
 }
 
 /// Why settings are refused.
@@ -62,6 +74,7 @@ impl ExpressProfile {
             rolling: false,
             max_bytes: 64 * 1024,
             fresh_when_corrupt: false,
+            user_member: "userId".to_owned(),
         }
     }
 
@@ -140,14 +153,15 @@ impl ExpressProfile {
         self
     }
 
+    /// Where [`Session::login`](crate::Session::login) and [`User`](crate::User) have the user: a member, or two with a
+    /// dot between them, such as `passport.user`; `userId` unless set.
+    pub fn user_member(mut self, name: impl Into<String>) -> ExpressProfile {
+        self.user_member = name.into();
+        self
+    }
+
     /// Sees that the settings agree with each other and with what browsers take.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let is_token = |text: &str| {
-            !text.is_empty()
-                && text.bytes().all(|b| b.is_ascii_graphic() && !br#"()<>@,;:\"/[]?={}"#.contains(&b))
-        };
-        let is_attribute =
-            |text: &str| text.bytes().all(|b| (b.is_ascii_graphic() || b == b' ') && b != b';');
         let is_host = self.name.starts_with("__Host-");
         let is_none = self.same_site == Some(SameSite::None);
         let refusals = [
@@ -168,6 +182,10 @@ impl ExpressProfile {
             ),
             (is_none && !self.secure, "browsers refuse SameSite=None on a cookie that is not secure"),
             (self.max_age.is_some_and(|age| age.is_zero()), "sessions of no age end at once"),
+            (
+                self.user_member.split('.').next().is_none_or(|name| name.is_empty() || is_reserved(name)),
+                "Express would lose the member that has the user",
+            ),
             (self.ttl.is_zero(), "sessions that are kept for no time end at once"),
         ];
         match refusals.into_iter().find(|(refused, _)| *refused) {

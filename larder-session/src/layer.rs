@@ -1,12 +1,20 @@
 //! The layer: finds the cookie, hands out the session, and lets the response go when everything is stored.
 
-use crate::cookie::{first_of, unsign};
+use crate::admin::SessionAdmin;
 use crate::error::SessionError;
+use crate::events::{Events, SessionEvents};
 use crate::express::{ConfigError, ExpressProfile};
-use crate::session::{Config, Session};
+use crate::native::csrf::{Finding, TOKEN_HEADER};
+use crate::native::meta::Visitor;
+use crate::native::{NativeProfile, Outage};
+use crate::profile::Profile;
+use crate::session::Session;
+use crate::stale::Seen;
+use crate::state::Config;
 use axum_core::response::{IntoResponse, Response};
-use http::header::{COOKIE, HeaderValue, SET_COOKIE};
-use http::{HeaderMap, Request};
+use http::Request;
+use http::header::{CACHE_CONTROL, HeaderValue, SET_COOKIE, USER_AGENT};
+use http::request::Parts;
 use larder_client::Larder;
 use std::fmt;
 use std::future::Future;
@@ -24,7 +32,11 @@ pub struct Sessions {
 
 impl fmt::Debug for Sessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sessions").field("profile", &self.config.profile).finish_non_exhaustive()
+        let profile: &dyn fmt::Debug = match &self.config.profile {
+            Profile::Express(express) => express,
+            Profile::Native(native) => native,
+        };
+        f.debug_struct("Sessions").field("profile", profile).finish_non_exhaustive()
     }
 }
 
@@ -35,13 +47,41 @@ impl Sessions {
     /// When settings contradict each other, or browsers would refuse the cookie.
     pub fn express(larder: Larder, profile: ExpressProfile) -> Result<Sessions, ConfigError> {
         profile.check()?;
-        Ok(Sessions { config: Arc::new(Config { larder, profile }) })
+        Ok(Sessions::of(larder, Profile::Express(profile)))
+    }
+
+    /// Sessions of our own: see [`NativeProfile`].
+    ///
+    /// # Errors
+    /// When settings contradict each other, are unsafe together, or browsers would refuse the cookie.
+    pub fn native(larder: Larder, profile: NativeProfile) -> Result<Sessions, ConfigError> {
+        profile.check()?;
+        Ok(Sessions::of(larder, Profile::Native(profile)))
+    }
+
+    fn of(larder: Larder, profile: Profile) -> Sessions {
+        let outage = profile.native().map(|native| native.outage);
+        let seen = Seen::new(matches!(outage, Some(Outage::ReadOnly(_))));
+        Sessions { config: Arc::new(Config { larder, profile, events: Arc::new(Events::new()), seen }) }
     }
 
     /// The layer for [`axum::Router::layer`](https://docs.rs/axum/0.8/axum/struct.Router.html#method.layer).
     #[must_use]
     pub fn layer(&self) -> SessionLayer {
         SessionLayer { config: Arc::clone(&self.config) }
+    }
+
+    /// Lists and ends sessions of users. Of sessions that Express shares there is no list.
+    #[must_use]
+    pub fn admin(&self) -> SessionAdmin {
+        SessionAdmin { config: Arc::clone(&self.config) }
+    }
+
+    /// What becomes of native sessions from now on. With the engine in this process each end of a session is told once,
+    /// with its cause; of sessions on a server, what this program does to them is.
+    pub async fn events(&self) -> SessionEvents {
+        let prefix = self.config.profile.native().map_or("", |native| &native.prefix);
+        self.config.events.listen(&self.config.larder, prefix).await
     }
 }
 
@@ -66,12 +106,25 @@ pub struct SessionService<S> {
     inner: S,
 }
 
-/// The id that a request presents, if its signature is good, and which secret made it.
-fn presented(headers: &HeaderMap, profile: &ExpressProfile) -> Option<(String, usize)> {
-    let headers = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-    let value = headers.into_iter().find_map(|header| first_of(header, &profile.name))?;
-    let (id, secret) = unsign(value.strip_prefix("s:")?, &profile.secrets)?;
-    Some((id.to_owned(), secret))
+/// Refuses a request that another site may have forged.
+async fn check_origin(
+    config: &Config,
+    parts: &Parts,
+    session: &Session,
+    is_presented: bool,
+) -> Result<(), SessionError> {
+    let Some(csrf) = config.profile.native().and_then(|native| native.csrf.as_ref()) else { return Ok(()) };
+    let is_genuine = match csrf.judge(parts) {
+        Finding::Genuine => true,
+        Finding::Forged => false,
+        // Without an id of a session there is nothing to misuse.
+        Finding::Unproven if !is_presented => true,
+        Finding::Unproven => {
+            let token = parts.headers.get(TOKEN_HEADER).and_then(|token| token.to_str().ok());
+            session.is_token(token.unwrap_or_default()).await?
+        }
+    };
+    if is_genuine { Ok(()) } else { Err(SessionError::Forged) }
 }
 
 impl<S, B> Service<Request<B>> for SessionService<S>
@@ -88,28 +141,43 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         // The service that was polled is the one that is ready; its copy is not.
         let copy = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, copy);
         let config = Arc::clone(&self.config);
         Box::pin(async move {
-            if !request.uri().path().starts_with(&config.profile.path) {
+            if !request.uri().path().starts_with(config.profile.path()) {
                 return inner.call(request).await;
             }
-            let session = Session::new(Arc::clone(&config), presented(request.headers(), &config.profile));
-            request.extensions_mut().insert(session.clone());
-            let mut response = inner.call(request).await?;
-            let cookie = session.finish().await.and_then(|cookie| {
+            let (mut parts, body) = request.into_parts();
+            let presented = config.profile.presented(&parts.headers);
+            let is_presented = !presented.is_empty();
+            let ip = config.profile.native().and_then(|native| native.find_ip.as_ref()?(&parts));
+            let visitor = Visitor { ip, agent: parts.headers.get(USER_AGENT).cloned() };
+            let session = Session::new(Arc::clone(&config), presented, visitor);
+            if let Err(error) = check_origin(&config, &parts, &session, is_presented).await {
+                return Ok(error.into_response());
+            }
+            parts.extensions.insert(session.clone());
+            let mut response = inner.call(Request::from_parts(parts, body)).await?;
+            let failed = response.status().is_server_error();
+            let cookie = session.finish(failed).await.and_then(|cookie| {
                 let value = |cookie: String| HeaderValue::from_str(&cookie);
                 let unsendable = |_| SessionError::Corrupt("its cookie fits no header".to_owned());
                 cookie.map(value).transpose().map_err(unsendable)
             });
             match cookie {
-                Ok(cookie) => {
-                    response.headers_mut().extend(cookie.map(|cookie| (SET_COOKIE, cookie)));
+                Ok(Some(cookie)) => {
+                    response.headers_mut().append(SET_COOKIE, cookie);
+                    if config.profile.native().is_some() {
+                        // Whoever else is shown a stored answer would get the cookie, too.
+                        let unsaid = response.headers_mut().entry(CACHE_CONTROL);
+                        unsaid.or_insert(HeaderValue::from_static("no-store"));
+                    }
                     Ok(response)
                 }
+                Ok(None) => Ok(response),
                 Err(error) => Ok(error.into_response()),
             }
         })

@@ -2,6 +2,7 @@
 
 mod support;
 
+use larder_client::Larder;
 use larder_session::cookie_value;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -14,6 +15,9 @@ use support::{Answer, Backend, app, ask, encoded, id_of};
 use testkit::{Rng, Server};
 
 const SECRET: &str = "first secret";
+
+/// The major versions of connect-redis, each with a client that people have beside it.
+const VERSIONS: [u8; 4] = [7, 8, 9, 10];
 
 /// A running Node with express-session.
 struct Express {
@@ -30,7 +34,7 @@ impl Drop for Express {
 
 impl Express {
     /// `None` where its packages are not installed, but not in CI.
-    fn start(server: &Server, max_age: Option<Duration>) -> Option<Express> {
+    fn start(server: &Server, max_age: Option<Duration>, version: u8) -> Option<Express> {
         let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/node");
         if !home.join("node_modules").is_dir() && std::env::var_os("CI").is_none() {
             eprintln!("skipped: the packages of tests/node are not installed (cargo x setup installs them)");
@@ -39,6 +43,7 @@ impl Express {
         let mut node = Command::new("node");
         node.arg("lib/session-app.js").current_dir(home).stdin(Stdio::piped()).stdout(Stdio::piped());
         node.env("REDIS_URL", support::url(server)).env("SECRETS", format!("{SECRET},old secret"));
+        node.env("CONNECT_REDIS", version.to_string());
         if let Some(age) = max_age {
             node.env("MAX_AGE", age.as_millis().to_string());
         }
@@ -76,16 +81,24 @@ impl Express {
 
 /// Runs something with Express beside each server.
 async fn beside_express(max_age: Option<Duration>, run: impl AsyncFn(&Backend, &Express)) {
+    beside_versions(&[9], max_age, run).await;
+}
+
+/// The same with several versions of connect-redis.
+async fn beside_versions(versions: &[u8], max_age: Option<Duration>, run: impl AsyncFn(&Backend, &Express)) {
     for backend in support::servers().await {
         let server = backend.server.as_ref().expect("these have one");
-        let Some(express) = Express::start(server, max_age) else { return };
-        let done = tokio::time::timeout(Duration::from_secs(300), run(&backend, &express)).await;
-        done.unwrap_or_else(|_| panic!("{}: no end", backend.name));
+        for version in versions {
+            let Some(express) = Express::start(server, max_age, *version) else { return };
+            let done = tokio::time::timeout(Duration::from_secs(300), run(&backend, &express)).await;
+            done.unwrap_or_else(|_| panic!("{}, connect-redis {version}: no end", backend.name));
+        }
     }
 }
+
 #[tokio::test]
 async fn s33_login_and_logout_on_either_side_hold_on_both() {
-    beside_express(None, async |Backend { larder, name, .. }, express| {
+    beside_versions(&VERSIONS, None, async |Backend { larder, name, .. }, express| {
         let app = app(larder, support::profile());
         let theirs = express.ask("/login?user=ann", None).await.cookie();
         assert_eq!(ask(&app, "/member?name=user", Some(&theirs)).await.body, r#""ann""#, "{name}");
@@ -105,7 +118,7 @@ async fn s33_login_and_logout_on_either_side_hold_on_both() {
 #[tokio::test]
 async fn s34_cookies_are_those_of_cookie_signature_to_the_byte() {
     let server = Server::larder(&[]);
-    let Some(express) = Express::start(&server, None) else { return };
+    let Some(express) = Express::start(&server, None, 9) else { return };
     let mut rng = Rng::new(34);
     let letters: Vec<char> = "abcXYZ019-_.+/= %;é ключ日\u{1f600}'()*!~\"\\".chars().collect();
     let mut text = |length| (0..length).map(|_| *rng.pick(&letters)).collect::<String>();
@@ -200,12 +213,13 @@ async fn s36_what_we_write_express_loads_and_touches_without_rewriting() {
 
 #[tokio::test]
 async fn s33_alternating_requests_lose_no_member() {
-    beside_express(None, async |Backend { larder, name, .. }, express| {
+    let versions: &[u8] = if support::is_full() { &VERSIONS } else { &[7, 9] };
+    beside_versions(versions, None, async |Backend { larder, name, .. }, express| {
         let app = app(larder, support::profile());
         let mut rng = Rng::new(33);
         let mut cookie = express.ask(r#"/change?set={"m0":0}"#, None).await.cookie();
         let mut model = BTreeMap::from([("m0".to_owned(), 0)]);
-        for step in 0..support::times(10_000, 400) {
+        for step in 0..support::times(10_000, 200) {
             let member = format!("m{}", rng.below(8));
             let path = if rng.percent(25) {
                 model.remove(&member);
@@ -233,4 +247,42 @@ async fn s33_alternating_requests_lose_no_member() {
         assert_eq!(left, model, "{name}");
     })
     .await;
+}
+
+/// Whether the session is there after Express was slow to answer a request that began before a logout.
+async fn comes_back(app: &axum::Router, larder: &Larder, express: &Express, by_us: bool) -> bool {
+    let cookie = express.ask("/login?user=ann", None).await.cookie();
+    let slow = express.ask("/slow?user=late", Some(&cookie));
+    let meanwhile = async {
+        while express.ask("/waiting", None).await.body != "1" {
+            tokio::task::yield_now().await;
+        }
+        match by_us {
+            true => assert_eq!(ask(app, "/logout", Some(&cookie)).await.status, 200),
+            false => assert_eq!(express.ask("/logout", Some(&cookie)).await.status, 200),
+        }
+        express.ask("/go", None).await;
+    };
+    let (slow, ()) = tokio::join!(slow, meanwhile);
+    assert_eq!(slow.status, 200);
+    larder.exists(format!("sess:{}", id_of(&cookie))).await.expect("the store is there")
+}
+
+/// Express' own race, and its end by the session guard of the server.
+#[tokio::test]
+async fn s03_a_slow_request_of_express_brings_nothing_back_past_the_guard() {
+    let guarded = Server::start(testkit::Options::larder().args(["--session-guard-prefixes", "sess:"]));
+    let larder = Larder::open(&support::url(&guarded)).await.expect("the server is there");
+    for version in VERSIONS {
+        let Some(express) = Express::start(&guarded, None, version) else { return };
+        let app = app(&larder, support::profile());
+        for round in 0..support::times(1_000, 10) {
+            assert!(!comes_back(&app, &larder, &express, round % 2 == 0).await, "connect-redis {version}");
+        }
+    }
+    // Without it the session is back, logged in: the test shows something.
+    let plain = Server::larder(&[]);
+    let larder = Larder::open(&support::url(&plain)).await.expect("the server is there");
+    let Some(express) = Express::start(&plain, None, 9) else { return };
+    assert!(comes_back(&app(&larder, support::profile()), &larder, &express, true).await);
 }

@@ -3,13 +3,15 @@
 // Each test file uses a part of this.
 #![allow(dead_code)]
 
+pub(crate) mod proxy;
+
 use axum::body::Body;
 use axum::extract::{Query, Request};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use larder_client::Larder;
-use larder_session::{ExpressProfile, Session, SessionError, Sessions};
+use larder_session::{ExpressProfile, KeyRing, NativeProfile, Session, SessionError, Sessions};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -49,9 +51,14 @@ pub(crate) fn url(server: &Server) -> String {
     format!("redis://127.0.0.1:{}", server.port())
 }
 
-/// How often to do something: less often than the bar asks for, unless `LARDER_SESSION_FULL` is set.
+/// Whether the bar is measured in full.
+pub(crate) fn is_full() -> bool {
+    std::env::var_os("LARDER_SESSION_FULL").is_some()
+}
+
+/// How often to do something: less often than the bar asks for, unless it is measured in full.
 pub(crate) fn times(full: usize, otherwise: usize) -> usize {
-    if std::env::var_os("LARDER_SESSION_FULL").is_some() { full } else { otherwise }
+    if is_full() { full } else { otherwise }
 }
 
 /// Runs something on each backend, one after the other, and never for ever.
@@ -63,8 +70,65 @@ pub(crate) async fn on_all<F: Future<Output = ()>>(run: impl Fn(Backend) -> F) {
     }
 }
 
+/// The same on all of them at once, for what mostly waits.
+pub(crate) async fn on_all_at_once<F: Future<Output = ()>>(run: impl Fn(Backend) -> F) {
+    let running = backends().await.into_iter().map(run);
+    let done = futures_util::future::join_all(running);
+    tokio::time::timeout(Duration::from_secs(300), done).await.expect("it ends");
+}
+
 pub(crate) fn profile() -> ExpressProfile {
     ExpressProfile::new(["first secret", "old secret"])
+}
+
+/// A key that signs cookies.
+pub(crate) const KEY: &[u8; 32] = b"0123456789 a key for tests alone";
+
+pub(crate) fn keys() -> KeyRing {
+    KeyRing::new(KEY)
+}
+
+pub(crate) fn native() -> NativeProfile {
+    NativeProfile::new(keys())
+}
+
+pub(crate) fn native_sessions(larder: &Larder, profile: NativeProfile) -> Sessions {
+    Sessions::native(larder.clone(), profile).expect("the settings agree")
+}
+
+/// The same routes as those of [`app`], with logins of our own.
+pub(crate) fn native_routes() -> Router {
+    Router::new()
+        .route("/member", get(member))
+        .route("/change", get(change))
+        .route("/add", get(add))
+        .route("/number", get(number))
+        .route("/take", get(take))
+        .route("/user", get(user))
+        .route("/login", get(log_in))
+        .route("/rotate", get(async |session: Session| session.rotate().await))
+        .route("/logout", get(async |session: Session| session.logout().await))
+        .route("/nothing", get(async |_: Session| "nothing"))
+}
+
+pub(crate) fn native_app(larder: &Larder, profile: NativeProfile) -> Router {
+    native_routes().layer(native_sessions(larder, profile).layer())
+}
+
+async fn number(session: Session) -> Result<String, SessionError> {
+    let next = |n: &mut u64| {
+        *n += 1;
+        *n
+    };
+    Ok(session.update_now("n", next).await?.to_string())
+}
+
+async fn user(session: Session) -> Result<Json<Option<Value>>, SessionError> {
+    Ok(Json(session.user().await?))
+}
+
+async fn log_in(session: Session, Query(query): Parameters) -> Result<(), SessionError> {
+    session.login(&query["user"]).await
 }
 
 pub(crate) fn app(larder: &Larder, profile: ExpressProfile) -> Router {
@@ -130,9 +194,20 @@ impl Answer {
 
 /// Asks our side.
 pub(crate) async fn ask(app: &Router, path: &str, cookie: Option<&str>) -> Answer {
-    let mut request = Request::builder().uri(encoded(path));
-    if let Some(cookie) = cookie {
-        request = request.header("cookie", cookie);
+    ask_with(app, "GET", path, cookie, &[]).await
+}
+
+/// The same with a method and headers.
+pub(crate) async fn ask_with(
+    app: &Router,
+    method: &str,
+    path: &str,
+    cookie: Option<&str>,
+    headers: &[(&str, &str)],
+) -> Answer {
+    let mut request = Request::builder().method(method).uri(encoded(path));
+    for (name, value) in cookie.map(|cookie| ("cookie", cookie)).iter().chain(headers) {
+        request = request.header(*name, *value);
     }
     let request = request.body(Body::empty()).expect("the path is encoded");
     let response = app.clone().oneshot(request).await.expect("never fails");

@@ -1,0 +1,172 @@
+//! What sessions cost: `cost load` prints nanoseconds of a request, `cost fill URL express|native COUNT` fills a server.
+//!
+//! `cargo x bars 6` runs both.
+
+use axum_core::body::Body;
+use axum_core::response::Response;
+use http::Request;
+use larder_client::{Command, Larder};
+use larder_session::{ExpressProfile, KeyRing, NativeProfile, Session, SessionError, Sessions};
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tower::{Layer, Service, ServiceExt};
+
+/// A browser as most are.
+const AGENT: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 \
+                     Safari/537.36";
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn native(larder: &Larder) -> Result<Sessions, Failure> {
+    let find = |_: &http::request::Parts| Some(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 77)));
+    Ok(Sessions::native(larder.clone(), NativeProfile::new(KeyRing::new([7; 32])).client_ip(find))?)
+}
+
+fn express(larder: &Larder) -> Result<Sessions, Failure> {
+    let profile = ExpressProfile::new(["keyboard cat"]).max_age(Duration::from_secs(86_400));
+    Ok(Sessions::express(larder.clone(), profile)?)
+}
+
+/// Answers requests by doing something with their session.
+fn service<F>(
+    sessions: &Sessions,
+    work: impl Fn(Session) -> F + Clone + Send + 'static,
+) -> impl Service<Request<Body>, Response = Response, Error = Infallible, Future: Send> + Clone
+where
+    F: Future<Output = Result<(), SessionError>> + Send + 'static,
+{
+    let handler = tower::service_fn(move |request: Request<Body>| {
+        let session = request.extensions().get::<Session>().cloned().expect("the layer puts it there");
+        let done = work(session);
+        async move {
+            done.await.expect("the store is there");
+            Ok(Response::new(Body::empty()))
+        }
+    });
+    sessions.layer().layer(handler)
+}
+
+fn request(cookie: &str) -> Request<Body> {
+    let request = Request::builder().uri("/").header("cookie", cookie).header("user-agent", AGENT);
+    request.body(Body::empty()).expect("a request")
+}
+
+/// Nanoseconds of a request, the best of several rounds.
+async fn time<S>(mut service: S, cookies: &[String]) -> u128
+where
+    S: Service<Request<Body>, Response = Response, Error = Infallible>,
+{
+    const ROUNDS: usize = 9;
+    let mut best = u128::MAX;
+    for _ in 0..ROUNDS {
+        let requests: Vec<Request<Body>> = cookies.iter().map(|cookie| request(cookie)).collect();
+        let count = requests.len() as u128;
+        let start = Instant::now();
+        for request in requests {
+            service.ready().await.expect("never fails").call(request).await.expect("never fails");
+        }
+        best = best.min(start.elapsed().as_nanos() / count);
+    }
+    best
+}
+
+async fn load() -> Result<(), Failure> {
+    const SESSIONS: u64 = 100_000;
+    const ASKED: u64 = 10_000;
+    let larder = Larder::open("embedded://").await?;
+    let sessions = native(&larder)?;
+    let next = Arc::new(AtomicU64::new(0));
+    let mut logins = service(&sessions, move |session: Session| {
+        let user = next.fetch_add(1, Ordering::Relaxed);
+        async move {
+            session.set("profile", &data(user)).await?;
+            session.login(&user).await
+        }
+    });
+    let mut cookies = Vec::new();
+    for n in 0..SESSIONS {
+        let response = logins.ready().await?.call(request("")).await?;
+        if n % (SESSIONS / ASKED) == 0 {
+            let cookie = response.headers()["set-cookie"].to_str()?;
+            cookies.push(cookie.split(';').next().unwrap_or_default().to_owned());
+        }
+    }
+    let untouched = time(service(&sessions, |_| async { Ok(()) }), &cookies).await;
+    let read = service(&sessions, |session: Session| async move {
+        assert!(session.user::<u64>().await?.is_some());
+        Ok(())
+    });
+    let read = time(read, &cookies).await;
+    println!("untouched {untouched}");
+    println!("read {read}");
+    println!("load {}", read.saturating_sub(untouched));
+    Ok(())
+}
+
+/// What an application keeps of a login: 150 bytes of JSON as a whole, with the braces and names around it.
+fn data(user: u64) -> String {
+    format!("{:x<1$}", format!("user{user:07}"), 150 - r#"{"profile":""}"#.len())
+}
+
+async fn fill(url: &str, profile: &str, count: u64) -> Result<(), Failure> {
+    const TASKS: u64 = 64;
+    let larder = Larder::open(url).await?;
+    let next = Arc::new(AtomicU64::new(0));
+    let mut tasks = Vec::new();
+    for _ in 0..TASKS {
+        let (larder, next, is_native) = (larder.clone(), Arc::clone(&next), profile == "native");
+        tasks.push(tokio::spawn(async move {
+            let sessions = if is_native { native(&larder)? } else { express(&larder)? };
+            let user = Arc::new(AtomicU64::new(0));
+            let mine = Arc::clone(&user);
+            let mut logins = service(&sessions, move |session: Session| {
+                let user = mine.load(Ordering::Relaxed);
+                async move {
+                    if is_native {
+                        session.set("profile", &data(user)).await?;
+                        session.login(&format!("user{user:07}")).await
+                    } else {
+                        // With the cookie's member, 150 bytes.
+                        session.set("userId", &(1_000_000 + user)).await?;
+                        session.set("username", &format!("user-{user:07}")).await
+                    }
+                }
+            });
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= count {
+                    return Ok::<(), Failure>(());
+                }
+                user.store(number, Ordering::Relaxed);
+                logins.ready().await?.call(request("")).await?;
+            }
+        }));
+    }
+    for task in tasks {
+        task.await??;
+    }
+    let keys = larder.execute(Command::new("DBSIZE")).await?.as_integer().unwrap_or(0);
+    let sample = larder.execute(Command::new("RANDOMKEY")).await?;
+    let mut sample = sample.as_str().unwrap_or_default().to_owned();
+    while sample.starts_with("session:user:") {
+        let key = larder.execute(Command::new("RANDOMKEY")).await?;
+        key.as_str().unwrap_or_default().clone_into(&mut sample);
+    }
+    let record = larder.get(&sample).await?.unwrap_or_default();
+    println!("keys {keys}");
+    println!("record {} bytes, such as {}", record.len(), String::from_utf8_lossy(&record));
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["load"] => load().await,
+        ["fill", url, profile @ ("express" | "native"), count] => fill(url, profile, count.parse()?).await,
+        _ => Err("cost load | cost fill URL express|native COUNT".into()),
+    }
+}

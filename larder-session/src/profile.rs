@@ -1,0 +1,288 @@
+//! What the two kinds of sessions do differently: how an id is presented, where its record is and what it is worth, and
+//! what a record looks like when it is written.
+
+use crate::cookie::{cookie_value, first_of, fresh_id, iso_date, set_cookie, unsign, values_of};
+use crate::error::{Result, SessionError};
+use crate::express::ExpressProfile;
+use crate::native::NativeProfile;
+use crate::native::keys::{self, handle_of};
+use crate::native::meta::{self, Meta, Standing, Visitor, micros, seconds};
+use crate::record::{Record, is_exact_in_javascript, is_reserved};
+use http::HeaderMap;
+use http::header::COOKIE;
+use serde::Serialize;
+use serde_json::Value;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Most cookies of one name that are looked at.
+const COOKIES_MAX: usize = 4;
+
+/// The settings, of one kind or the other.
+pub(crate) enum Profile {
+    Express(ExpressProfile),
+    Native(NativeProfile),
+}
+
+/// An id whose signature is good.
+pub(crate) struct Presented {
+    pub(crate) id: String,
+    /// Whether it was not the key that signs now.
+    pub(crate) is_by_old_key: bool,
+}
+
+/// Another id for a session, and who logs in with that.
+pub(crate) struct Turn {
+    pub(crate) id: String,
+    pub(crate) login: Option<Value>,
+    /// How long the old id counts.
+    pub(crate) grace: Duration,
+}
+
+/// A record as it is to be written, and for how long.
+pub(crate) struct Sealed {
+    pub(crate) record: Record,
+    pub(crate) ttl: Duration,
+    pub(crate) meta: Option<Meta>,
+}
+
+impl Profile {
+    pub(crate) fn native(&self) -> Option<&NativeProfile> {
+        match self {
+            Profile::Native(native) => Some(native),
+            Profile::Express(_) => None,
+        }
+    }
+
+    /// Requests to other paths have no session.
+    pub(crate) fn path(&self) -> &str {
+        match self {
+            Profile::Express(express) => &express.path,
+            Profile::Native(_) => "/",
+        }
+    }
+
+    /// The ids that a request presents. As Express does, its profile looks at the first cookie of the name, whatever it
+    /// is worth; with native sessions a cookie that somebody else has set does not hide ours.
+    pub(crate) fn presented(&self, headers: &HeaderMap) -> Vec<Presented> {
+        let headers = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+        match self {
+            Profile::Express(express) => {
+                let mut headers = headers;
+                let value = headers.find_map(|header| first_of(header, &express.name));
+                let id =
+                    value.as_deref().and_then(|value| unsign(value.strip_prefix("s:")?, &express.secrets));
+                id.map(|(id, key)| Presented { id: id.to_owned(), is_by_old_key: key > 0 })
+                    .into_iter()
+                    .collect()
+            }
+            Profile::Native(native) => {
+                let name = native.cookie_name();
+                let values = headers.flat_map(|header| values_of(header, name));
+                let ids = values.filter_map(|value| native.keys.id_of(name, value));
+                let ids = ids.map(|(id, key)| Presented { id: id.to_owned(), is_by_old_key: key > 0 });
+                ids.take(COOKIES_MAX).collect()
+            }
+        }
+    }
+
+    /// Where the record is.
+    pub(crate) fn key(&self, id: &str) -> String {
+        match self {
+            Profile::Express(express) => format!("{}{id}", express.prefix),
+            Profile::Native(native) => native.key(handle_of(id)),
+        }
+    }
+
+    /// A fresh id, of a new session or to take the place of `old`.
+    pub(crate) fn fresh_id(&self, old: Option<&str>) -> Result<String> {
+        match self {
+            Profile::Express(_) => fresh_id().map_err(|_| SessionError::NoRandomBytes),
+            Profile::Native(_) => keys::fresh_id(old.map(handle_of)),
+        }
+    }
+
+    /// The record of a new session.
+    pub(crate) fn fresh_record(&self) -> Record {
+        let text = match self {
+            Profile::Express(express) => format!(r#"{{"cookie":{}}}"#, express.cookie_json()),
+            Profile::Native(_) => format!(r#"{{"{}":0}}"#, meta::MEMBER),
+        };
+        Record::parse(text.into_bytes()).expect("it is a JSON object")
+    }
+
+    /// What the id is worth for the record at its place.
+    pub(crate) fn standing(&self, id: &str, record: &Record) -> Result<Standing> {
+        let Profile::Native(native) = self else { return Ok(Standing::Current) };
+        let (meta, now) = (Meta::read(record)?, SystemTime::now());
+        Ok(if native.lives(&meta, now).is_zero() { Standing::Void } else { meta.standing(id, now) })
+    }
+
+    /// Whether a record that cannot be read counts as none.
+    pub(crate) fn is_fresh_when_corrupt(&self) -> bool {
+        match self {
+            Profile::Express(express) => express.fresh_when_corrupt,
+            Profile::Native(native) => native.fresh_when_corrupt,
+        }
+    }
+
+    /// The record as it is written now under an id, if it is not too large.
+    pub(crate) fn sealed(
+        &self,
+        record: &Record,
+        id: &str,
+        turn: Option<&Turn>,
+        visitor: &Visitor,
+    ) -> Result<Sealed> {
+        let (sealed, max) = match self {
+            Profile::Express(express) => (express.sealed(record), express.max_bytes),
+            Profile::Native(native) => (native.sealed(record, id, turn, visitor)?, native.max_bytes),
+        };
+        let bytes = sealed.record.text().len();
+        if bytes > max { Err(SessionError::TooLarge { bytes, max }) } else { Ok(sealed) }
+    }
+
+    /// A name that a member may have.
+    pub(crate) fn named(&self, name: &str) -> Result<String> {
+        let is_taken = match self {
+            Profile::Express(_) => is_reserved(name),
+            Profile::Native(_) => name == meta::MEMBER,
+        };
+        if is_taken { Err(SessionError::ReservedName(name.to_owned())) } else { Ok(name.to_owned()) }
+    }
+
+    /// A member's value as JSON.
+    pub(crate) fn encode<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<String> {
+        self.named(name)?;
+        let wrong = |why: String| SessionError::Unrepresentable(format!("member {name:?}: {why}"));
+        let raw = serde_json::to_string(value).map_err(|why| wrong(why.to_string()))?;
+        if let Profile::Express(_) = self {
+            let value: Value = serde_json::from_str(&raw).map_err(|why| wrong(why.to_string()))?;
+            if !is_exact_in_javascript(&value) {
+                return Err(wrong("an integer beyond 2^53 - 1, which JavaScript would round".to_owned()));
+            }
+        }
+        Ok(raw)
+    }
+
+    /// The user that is logged in, as JSON.
+    pub(crate) fn user(&self, record: &Record) -> Option<String> {
+        let raw = match self {
+            Profile::Express(express) => match express.user_member.split_once('.') {
+                None => record.get(&express.user_member)?.to_owned(),
+                Some((outer, inner)) => {
+                    let outer = Record::parse(record.get(outer)?.as_bytes().to_vec())?;
+                    outer.get(inner)?.to_owned()
+                }
+            },
+            Profile::Native(_) => Meta::read(record).ok()?.user.to_string(),
+        };
+        (raw != "null").then_some(raw)
+    }
+
+    /// The header that tells the browser of an id. `lives` is how long the record was stored for, if it just was.
+    pub(crate) fn cookie(&self, id: &str, record: &Record, lives: Option<Duration>) -> String {
+        match self {
+            Profile::Express(express) => {
+                let attributes = attributes(record);
+                let age = attributes.get("originalMaxAge").and_then(Value::as_f64).map(whole_millis);
+                let expires = age.and_then(|age| SystemTime::now().checked_add(age));
+                set_cookie(&express.name, &cookie_value(id, &express.secrets[0]), &attributes, expires)
+            }
+            Profile::Native(native) => {
+                native.cookie_header(id, lives.unwrap_or(native.idle), SystemTime::now())
+            }
+        }
+    }
+
+    /// The header that removes the cookie.
+    pub(crate) fn removal(&self) -> String {
+        match self {
+            Profile::Express(express) => {
+                set_cookie(&express.name, "", &express.cookie_attributes(), Some(UNIX_EPOCH))
+            }
+            Profile::Native(native) => native.removal_header(),
+        }
+    }
+}
+
+/// The `cookie` member of an Express record.
+pub(crate) fn attributes(record: &Record) -> Value {
+    record.get("cookie").and_then(|raw| serde_json::from_str(raw).ok()).unwrap_or(Value::Null)
+}
+
+/// Milliseconds of a JavaScript number; at most a century, so that dates keep four digits.
+fn whole_millis(number: f64) -> Duration {
+    const MILLIS_MAX: f64 = 100.0 * 366.0 * 86_400_000.0;
+    Duration::from_millis(number.clamp(0.0, MILLIS_MAX) as u64)
+}
+
+impl ExpressProfile {
+    /// With its date of expiry, and for how long: what connect-redis computes.
+    fn sealed(&self, record: &Record) -> Sealed {
+        let mut record = record.clone();
+        let cookie = record.get("cookie").and_then(|raw| Record::parse(raw.as_bytes().to_vec()));
+        // Express answers 500 to a record without this member.
+        let mut cookie = cookie.unwrap_or_else(|| {
+            Record::parse(self.cookie_json().into_bytes()).expect("the profile makes a JSON object")
+        });
+        let age = cookie.get("originalMaxAge").and_then(|raw| raw.parse().ok()).map(whole_millis);
+        let ttl = match age {
+            None => self.ttl,
+            Some(age) => {
+                cookie.set("expires", &format!("\"{}\"", iso_date(SystemTime::now() + age)));
+                Duration::from_secs(age.as_millis().div_ceil(1_000).max(1) as u64)
+            }
+        };
+        record.set("cookie", cookie.text());
+        Sealed { record, ttl, meta: None }
+    }
+
+    /// Puts the user into a record. `raw` is JSON.
+    pub(crate) fn set_user(&self, record: &mut Record, raw: &str) {
+        let Some((outer, inner)) = self.user_member.split_once('.') else {
+            record.set(&self.user_member, raw);
+            return;
+        };
+        let there = record.get(outer).and_then(|raw| Record::parse(raw.as_bytes().to_vec()));
+        let mut member = there.unwrap_or_else(|| Record::parse(b"{}".to_vec()).expect("an object"));
+        member.set(inner, raw);
+        record.set(outer, member.text());
+    }
+}
+
+impl NativeProfile {
+    /// Where the record of the session with this handle is.
+    pub(crate) fn key(&self, handle: &str) -> String {
+        format!("{}{handle}", self.prefix)
+    }
+
+    /// What the bytes of a record say about their session.
+    pub(crate) fn meta_of(&self, bytes: &[u8]) -> Option<Meta> {
+        Meta::read(&Record::parse(bytes.to_vec())?).ok()
+    }
+
+    /// With what is known about the session now.
+    fn sealed(&self, record: &Record, id: &str, turn: Option<&Turn>, visitor: &Visitor) -> Result<Sealed> {
+        let (mut record, now) = (record.clone(), SystemTime::now());
+        let is_new = record.get(meta::MEMBER) == Some("0");
+        let mut meta = if is_new { Meta::new(id, visitor, now) } else { Meta::read(&record)? };
+        if let Some(turn) = turn {
+            meta.rotate(id, turn.grace, now);
+            if let Some(user) = &turn.login {
+                meta.user = user.clone();
+                meta.login_us = micros(now);
+                meta.met(visitor);
+            }
+        }
+        // Not with each change: whatever notes a use has to tell the index, too.
+        if turn.is_some() || seconds(now) >= meta.seen_s + self.touch_every.as_secs() {
+            meta.seen_s = seconds(now);
+        }
+        let ttl = self.lives(&meta, now);
+        if ttl.is_zero() {
+            return Err(SessionError::Ended);
+        }
+        meta.write(&mut record);
+        Ok(Sealed { record, ttl, meta: Some(meta) })
+    }
+}

@@ -1,0 +1,549 @@
+//! What one request knows of its session, and how its changes get into the store.
+//!
+//! Changes are kept as closures beside the record they were made on, and a commit puts the changed text in the place of
+//! exactly the text that was read (compare-and-set). When another request, in this program or in Express, was faster,
+//! the closures run again over what it wrote, so that both changes stay. When the record is gone, or another id has
+//! taken the place of the one this request came with, the session was ended meanwhile: the changes are dropped, and
+//! nothing brings it back.
+
+use crate::error::{Result, SessionError};
+use crate::events::{Events, SessionEvent, SessionHandle, Why};
+use crate::native::index::Index;
+use crate::native::keys::handle_of;
+use crate::native::meta::{Meta, Standing, Visitor, seconds};
+use crate::native::{NativeProfile, Outage};
+use crate::profile::{Presented, Profile, Sealed, Turn, attributes};
+use crate::record::Record;
+use crate::relocate::relocate;
+use crate::stale::Seen;
+use larder_client::{Command, Larder, Ttl};
+use serde_json::Value;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// How often a commit tries to find a gap between the changes of others.
+const ATTEMPTS_MAX: usize = 1_000;
+
+/// A future that is only a pointer where it is held.
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What all sessions of an application have in common.
+pub(crate) struct Config {
+    pub(crate) larder: Larder,
+    pub(crate) profile: Profile,
+    pub(crate) events: Arc<Events>,
+    /// Sessions as they were last seen, for outages.
+    pub(crate) seen: Seen,
+}
+
+impl Config {
+    async fn fetch(&self, id: &str) -> Result<Option<Vec<u8>>> {
+        let key = self.profile.key(id);
+        // The engine in this process answers without a request and a reply.
+        if let Some(found) = self.larder.engine().and_then(|engine| engine.get(&key).ok()) {
+            return Ok(found);
+        }
+        // Boxed, since the futures of a connection are large and deep, and a handler's is made of them.
+        let asked: Boxed<'_, larder_client::Result<Option<Vec<u8>>>> = Box::pin(self.larder.get(key));
+        Ok(asked.await?)
+    }
+
+    /// The record of an id, and what the id is worth; `None` if that is nothing.
+    async fn read(&self, id: &str) -> Result<Option<(Record, Standing)>> {
+        let Some(bytes) = self.fetch(id).await? else { return Ok(None) };
+        let corrupt = || SessionError::Corrupt("it is no JSON object".to_owned());
+        let record = Record::parse(bytes).ok_or_else(corrupt);
+        let found = record.and_then(|record| Ok((self.profile.standing(id, &record)?, record)));
+        match found {
+            Ok((Standing::Void, _)) => Ok(None),
+            Ok((standing, record)) => Ok(Some((record, standing))),
+            Err(SessionError::Corrupt(_)) if self.profile.is_fresh_when_corrupt() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn index<'a>(&'a self, profile: &'a NativeProfile) -> Index<'a> {
+        Index { larder: &self.larder, profile }
+    }
+}
+
+/// A change that can be made again over another record.
+pub(crate) type Change = Box<dyn Fn(&mut Record) -> Result<()> + Send + Sync>;
+
+/// What the store is known to hold.
+pub(crate) enum Base {
+    /// Nobody has asked yet.
+    Unread,
+    /// No session.
+    Absent,
+    /// This record, found under this id.
+    Stored { id: String, record: Record },
+}
+
+/// What the response does to the cookie.
+enum Outgoing {
+    Nothing,
+    Set,
+    Remove,
+}
+
+pub(crate) struct State {
+    pub(crate) presented: Vec<Presented>,
+    pub(crate) visitor: Visitor,
+    pub(crate) base: Base,
+    /// The record with the changes made so far.
+    record: Option<Record>,
+    changes: Vec<Change>,
+    /// The id that the session is to get with the next commit.
+    turn: Option<Turn>,
+    standing: Standing,
+    is_by_old_key: bool,
+    outgoing: Outgoing,
+    /// Whether the use was noted since the last change.
+    is_touched: bool,
+    /// How long the record was stored for, if this request has stored it.
+    granted: Option<Duration>,
+    /// Why the store did not answer, if the record comes from elsewhere: nothing may be changed then.
+    blind: Option<larder_client::Error>,
+}
+
+impl State {
+    pub(crate) fn new(presented: Vec<Presented>, visitor: Visitor) -> State {
+        State {
+            presented,
+            visitor,
+            base: Base::Unread,
+            record: None,
+            changes: Vec::new(),
+            turn: None,
+            standing: Standing::Current,
+            is_by_old_key: false,
+            outgoing: Outgoing::Nothing,
+            is_touched: false,
+            granted: None,
+            blind: None,
+        }
+    }
+
+    /// The record, read if it has not been.
+    pub(crate) async fn load(&mut self, config: &Config) -> Result<&mut Record> {
+        if matches!(self.base, Base::Unread) {
+            self.base = self.find(config).await?;
+        }
+        if self.record.is_none() {
+            self.record = Some(self.base_record(config));
+        }
+        Ok(self.record.as_mut().expect("just set"))
+    }
+
+    /// The first of the presented ids that is worth something.
+    async fn find(&mut self, config: &Config) -> Result<Base> {
+        for Presented { id, is_by_old_key } in &self.presented {
+            match config.read(id).await {
+                Ok(None) => {}
+                Ok(Some((record, standing))) => {
+                    (self.standing, self.is_by_old_key) = (standing, *is_by_old_key);
+                    config.seen.note(id, &record);
+                    return Ok(Base::Stored { id: id.clone(), record });
+                }
+                Err(SessionError::Unavailable(error)) if error.is_outage() => {
+                    let found = during_outage(config, id, &error)?;
+                    self.blind = Some(error);
+                    return Ok(found);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Base::Absent)
+    }
+
+    /// The stored record, or that of a new session, without changes.
+    fn base_record(&self, config: &Config) -> Record {
+        match &self.base {
+            Base::Stored { record, .. } => record.clone(),
+            _ => config.profile.fresh_record(),
+        }
+    }
+
+    fn is_changed(&self, config: &Config) -> bool {
+        match (&self.record, &self.base) {
+            (None, _) => false,
+            (Some(record), Base::Stored { record: base, .. }) => record != base,
+            (Some(record), _) => *record != config.profile.fresh_record(),
+        }
+    }
+
+    /// Whether ending the request's use of the session calls nobody.
+    pub(crate) fn is_settled(&self, config: &Config) -> bool {
+        if self.record.is_none() {
+            return true;
+        }
+        if self.turn.is_some() || self.is_changed(config) {
+            return false;
+        }
+        let (Base::Stored { record, .. }, None) = (&self.base, &self.blind) else { return true };
+        let Some(native) = config.profile.native() else { return self.is_touched };
+        let Ok(meta) = Meta::read(record) else { return false };
+        let since = |at_s: u64| seconds(SystemTime::now()).saturating_sub(at_s);
+        let is_touch_due = !self.is_touched && self.wants_touch(native, &meta);
+        let is_renewal_due =
+            native.rotate_every.is_some_and(|every| since(meta.rotated_s) >= every.as_secs());
+        !is_touch_due && !is_renewal_due
+    }
+
+    /// Whether the use of a session is to be noted. A cookie that says when it ends is set together with that end.
+    fn wants_touch(&self, native: &NativeProfile, meta: &Meta) -> bool {
+        let sets_end = self.is_by_old_key && native.is_persistent();
+        sets_end || seconds(SystemTime::now()) >= meta.seen_s + native.touch_every.as_secs()
+    }
+
+    /// Makes a change, and keeps it for later records.
+    pub(crate) fn apply(&mut self, change: Change) -> Result<()> {
+        if let Some(error) = &self.blind {
+            return Err(error.clone().into());
+        }
+        let record = self.record.as_mut().ok_or(SessionError::Ended)?;
+        let mut changed = record.clone();
+        change(&mut changed)?;
+        *record = changed;
+        self.changes.push(change);
+        Ok(())
+    }
+
+    /// Drops all changes that are not stored.
+    pub(crate) fn discard(&mut self) {
+        self.changes.clear();
+        self.turn = None;
+        if let (Some(record), Base::Stored { record: base, .. }) = (&mut self.record, &self.base) {
+            *record = base.clone();
+        } else {
+            self.record = None;
+        }
+    }
+
+    /// Forgets the session, because it is gone.
+    fn end(&mut self) -> SessionError {
+        self.discard();
+        self.base = Base::Absent;
+        self.record = None;
+        self.outgoing = Outgoing::Nothing;
+        SessionError::Ended
+    }
+
+    /// Lets the next commit begin a new session, whatever became of the one the request came with.
+    pub(crate) fn begin_anew(&mut self) {
+        self.end();
+    }
+
+    pub(crate) async fn commit(&mut self, config: &Config) -> Result<()> {
+        let work: Boxed<'_, Result<()>> = Box::pin(self.store_all(config));
+        work.await
+    }
+
+    async fn store_all(&mut self, config: &Config) -> Result<()> {
+        for _ in 0..ATTEMPTS_MAX {
+            if self.record.is_none() {
+                return Ok(());
+            }
+            let is_changed = self.turn.is_some() || self.is_changed(config);
+            if let Some(error) = &self.blind {
+                return if is_changed { Err(error.clone().into()) } else { Ok(()) };
+            }
+            let is_done = match &self.base {
+                Base::Stored { .. } if is_changed => self.swap(config).await?,
+                Base::Stored { .. } => self.touch(config).await.map(|()| true)?,
+                _ if is_changed => self.create(config).await?,
+                _ => true,
+            };
+            if is_done {
+                return Ok(());
+            }
+            self.reload(config).await?;
+        }
+        Err(SessionError::Conflict)
+    }
+
+    /// Stores a session that nothing is in.
+    pub(crate) async fn store_new(&mut self, config: &Config) -> Result<()> {
+        if let Some(error) = &self.blind {
+            return Err(error.clone().into());
+        }
+        for _ in 0..ATTEMPTS_MAX {
+            if self.create(config).await? {
+                return Ok(());
+            }
+        }
+        Err(SessionError::Conflict)
+    }
+
+    /// Reads what somebody else wrote, and makes the changes over it.
+    async fn reload(&mut self, config: &Config) -> Result<()> {
+        let Base::Stored { id, .. } = &self.base else { return Ok(()) };
+        let id = id.clone();
+        let Some((mut record, standing)) = config.read(&id).await? else { return Err(self.end()) };
+        self.base = Base::Stored { id, record: record.clone() };
+        self.standing = standing;
+        if standing == Standing::Previous && self.turn.as_ref().is_some_and(|turn| turn.login.is_none()) {
+            // Another request has just exchanged the id.
+            self.turn = None;
+        }
+        for change in &self.changes {
+            change(&mut record)?;
+        }
+        self.record = Some(record);
+        Ok(())
+    }
+
+    /// Puts the changed record in the place of the one that was read. Returns whether that was still there.
+    async fn swap(&mut self, config: &Config) -> Result<bool> {
+        let (Base::Stored { id, record: base }, Some(record)) = (&self.base, &self.record) else {
+            return Ok(true);
+        };
+        let next = self.turn.as_ref().map_or(id, |turn| &turn.id);
+        let sealed = match config.profile.sealed(record, next, self.turn.as_ref(), &self.visitor) {
+            Err(SessionError::Ended) => return Err(self.end()),
+            sealed => sealed?,
+        };
+        let (old, new, text) = (config.profile.key(id), config.profile.key(next), sealed.record.text());
+        let (seen, ttl) = (base.text().as_bytes(), sealed.ttl);
+        let swapped = if old == new {
+            config.larder.compare_and_set(&new, Some(seen), text, Ttl::In(ttl)).await
+        } else {
+            relocate(&config.larder, &old, seen, &new, text, ttl).await
+        };
+        let is_swapped = settled(config, swapped, &new, text).await?;
+        if is_swapped {
+            let (before, next) = (base.clone(), next.clone());
+            self.stored(config, next, sealed, Some(&before)).await?;
+        }
+        Ok(is_swapped)
+    }
+
+    /// Stores the record under an id that nobody has. Returns whether nobody had it.
+    async fn create(&mut self, config: &Config) -> Result<bool> {
+        let record = self.record.as_ref().ok_or(SessionError::Ended)?;
+        let id = match &self.turn {
+            Some(turn) => turn.id.clone(),
+            None => config.profile.fresh_id(None)?,
+        };
+        let sealed = config.profile.sealed(record, &id, self.turn.as_ref(), &self.visitor)?;
+        let (key, text) = (config.profile.key(&id), sealed.record.text());
+        let created = config.larder.compare_and_set(&key, None, text, Ttl::In(sealed.ttl)).await;
+        let is_created = settled(config, created, &key, text).await?;
+        if is_created {
+            self.stored(config, id, sealed, None).await?;
+            self.outgoing = Outgoing::Set;
+        } else if let Some(turn) = &mut self.turn {
+            turn.id = config.profile.fresh_id(None)?;
+        }
+        Ok(is_created)
+    }
+
+    /// What follows from a record having been stored in the place of `before`.
+    async fn stored(
+        &mut self,
+        config: &Config,
+        id: String,
+        sealed: Sealed,
+        before: Option<&Record>,
+    ) -> Result<()> {
+        let Sealed { record, meta, ttl } = sealed;
+        self.granted = Some(ttl);
+        let is_turned = self.turn.take().is_some();
+        let says_when = match config.profile.native() {
+            Some(native) => native.is_persistent() && self.standing == Standing::Current,
+            None => attributes(&record).get("originalMaxAge").is_some_and(Value::is_number),
+        };
+        if is_turned || says_when {
+            self.outgoing = Outgoing::Set;
+        }
+        if is_turned {
+            self.standing = Standing::Current;
+        }
+        config.seen.note(&id, &record);
+        if config.profile.native().is_some() {
+            let handle = SessionHandle(handle_of(&id).to_owned());
+            match before {
+                None => config.events.tell(SessionEvent::Created { handle }),
+                Some(_) if is_turned => config.events.tell(SessionEvent::Rotated { handle }),
+                Some(_) => {}
+            }
+        }
+        self.base = Base::Stored { id, record: record.clone() };
+        self.record = Some(record);
+        self.changes.clear();
+        self.is_touched = true;
+        match (config.profile.native(), meta) {
+            (Some(native), Some(meta)) => self.keep_listed(config, native, &meta, before).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells the index that a session lives on, unless it heard that a moment ago.
+    async fn keep_listed(
+        &self,
+        config: &Config,
+        native: &NativeProfile,
+        meta: &Meta,
+        before: Option<&Record>,
+    ) -> Result<()> {
+        let Base::Stored { id, .. } = &self.base else { return Ok(()) };
+        let seen_s = before.and_then(|record| Meta::read(record).ok()).map(|meta| meta.seen_s);
+        // A login tells the index itself, beforehand.
+        if meta.user.is_null() || seen_s.is_none_or(|seen_s| seen_s == meta.seen_s) {
+            return Ok(());
+        }
+        let lives = native.lives(meta, SystemTime::now());
+        config.index(native).add(&meta.user, handle_of(id), lives, false).await
+    }
+
+    /// Notes that the session is in use.
+    async fn touch(&mut self, config: &Config) -> Result<()> {
+        let (Base::Stored { id, record }, None) = (&self.base, &self.blind) else { return Ok(()) };
+        self.changes.clear();
+        if std::mem::replace(&mut self.is_touched, true) {
+            return Ok(());
+        }
+        let Some(native) = config.profile.native() else {
+            let sealed = config.profile.sealed(record, id, None, &self.visitor);
+            // A record that has grown too large elsewhere can still be used.
+            let Ok(Sealed { ttl, .. }) = sealed else { return Ok(()) };
+            let expire = Command::new("EXPIRE").arg(config.profile.key(id)).number(ttl.as_secs());
+            config.larder.execute(expire).await?;
+            return Ok(());
+        };
+        let meta = Meta::read(record)?;
+        if !self.wants_touch(native, &meta) {
+            return Ok(());
+        }
+        // Whoever changes the record at the same time notes it too; whoever ends the session is right.
+        self.swap(config).await.map(|_| ())
+    }
+
+    /// Gives the session another id with the next commit, if it has had this one for long enough.
+    pub(crate) fn renew(&mut self, config: &Config) -> Result<()> {
+        let (Some(native), Base::Stored { id, record }) = (config.profile.native(), &self.base) else {
+            return Ok(());
+        };
+        let Some(every) = native.rotate_every else { return Ok(()) };
+        let is_free = self.standing == Standing::Current && self.turn.is_none() && self.blind.is_none();
+        if !is_free || self.record.is_none() {
+            return Ok(());
+        }
+        let due = SystemTime::UNIX_EPOCH + Duration::from_secs(Meta::read(record)?.rotated_s) + every;
+        if SystemTime::now() >= due {
+            let turn = Turn { id: config.profile.fresh_id(Some(id))?, login: None, grace: native.grace };
+            self.turn = Some(turn);
+        }
+        Ok(())
+    }
+
+    /// Asks for another id with the next commit, at which `login` logs in.
+    pub(crate) fn turn(&mut self, config: &Config, login: Option<Value>) -> Result<()> {
+        let old = match &self.base {
+            Base::Stored { id, .. } => Some(id.as_str()),
+            _ => None,
+        };
+        let id = config.profile.fresh_id(old)?;
+        self.turn = Some(Turn { id, login, grace: Duration::ZERO });
+        Ok(())
+    }
+
+    /// The id that the session will have after the next commit.
+    pub(crate) fn next_id(&self) -> Option<&str> {
+        match (&self.turn, &self.base) {
+            (Some(turn), _) => Some(&turn.id),
+            (None, Base::Stored { id, .. }) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// Ends the session in the store.
+    pub(crate) async fn destroy(&mut self, config: &Config, why: Why) -> Result<()> {
+        // An Express record can be ended unread; whether an id may end a native session, its record says.
+        let id = match (&self.base, config.profile.native()) {
+            (Base::Unread, None) => self.presented.first().map(|presented| presented.id.clone()),
+            (Base::Unread, Some(_)) => {
+                self.load(config).await?;
+                self.stored_id()
+            }
+            _ => self.stored_id(),
+        };
+        if let Some(error) = &self.blind {
+            return Err(error.clone().into());
+        }
+        if let Some(id) = id {
+            let user = match &self.base {
+                Base::Stored { record, .. } => Meta::read(record).map_or(Value::Null, |meta| meta.user),
+                _ => Value::Null,
+            };
+            end_stored(config, &id, &user, why).await?;
+        }
+        self.end();
+        self.outgoing = Outgoing::Remove;
+        Ok(())
+    }
+
+    fn stored_id(&self) -> Option<String> {
+        match &self.base {
+            Base::Stored { id, .. } => Some(id.clone()),
+            _ => None,
+        }
+    }
+
+    /// The value of `Set-Cookie`, if there is one to send.
+    pub(crate) fn cookie(&self, config: &Config) -> Option<String> {
+        let Base::Stored { id, record } = &self.base else {
+            let is_removed = matches!(self.outgoing, Outgoing::Remove) && !self.presented.is_empty();
+            return is_removed.then(|| config.profile.removal());
+        };
+        let is_rolling = matches!(&config.profile, Profile::Express(express) if express.rolling);
+        // Only the current id may be handed out, and while the store is away nobody knows which that is.
+        let may_set = self.standing == Standing::Current && self.blind.is_none();
+        let is_set = matches!(self.outgoing, Outgoing::Set) || is_rolling || self.is_by_old_key;
+        (is_set && may_set).then(|| config.profile.cookie(id, record, self.granted))
+    }
+}
+
+/// What a request that finds the store away gets as its session.
+fn during_outage(config: &Config, id: &str, error: &larder_client::Error) -> Result<Base> {
+    match config.profile.native().map(|native| native.outage) {
+        Some(Outage::Anonymous) => Ok(Base::Absent),
+        Some(Outage::ReadOnly(stale)) => match config.seen.recall(id, stale) {
+            Some(record) if config.profile.standing(id, &record)? != Standing::Void => {
+                Ok(Base::Stored { id: id.to_owned(), record })
+            }
+            _ => Err(error.clone().into()),
+        },
+        Some(Outage::Reject) | None => Err(error.clone().into()),
+    }
+}
+
+/// When nobody knows whether a change was carried out, the store is asked what it holds.
+async fn settled(config: &Config, done: larder_client::Result<bool>, key: &str, text: &str) -> Result<bool> {
+    match done {
+        Err(error) if error.is_outcome_unknown() => match config.larder.get(key).await {
+            Ok(Some(bytes)) if bytes == text.as_bytes() => Ok(true),
+            _ => Err(error.into()),
+        },
+        other => Ok(other?),
+    }
+}
+
+/// Deletes a session, whatever it holds by now.
+async fn end_stored(config: &Config, id: &str, user: &Value, why: Why) -> Result<()> {
+    let Some(native) = config.profile.native() else {
+        config.larder.del(&[config.profile.key(id)]).await?;
+        return Ok(());
+    };
+    let handle = handle_of(id);
+    config.seen.forget(id);
+    let expected = config.events.expect(handle, why);
+    let was_there = config.larder.del(&[native.key(handle)]).await? > 0;
+    expected.happened(was_there, user);
+    if !user.is_null() {
+        config.index(native).remove(user, handle).await?;
+    }
+    Ok(())
+}
