@@ -49,14 +49,14 @@ fn describe(contents: &Contents) -> String {
 }
 
 /// `check-aof`: looks through a manifest's files or one file of commands. Only the end of the last file can be mended,
-/// by cutting off what cannot be applied: a cut in an earlier one would leave a gap.
-pub(crate) fn check_aof(path: &Path, fix: bool) -> Finding {
+/// by cutting off what cannot be applied: a cut in an earlier one would leave a gap. `skip` is that of [`check_rdb`].
+pub(crate) fn check_aof(path: &Path, fix: bool, skip: bool) -> Finding {
     let is_manifest = path.extension().is_some_and(|extension| extension == "manifest");
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let checked = if is_manifest {
-        aof::check(&RealDisk, path)
+        aof::check(&RealDisk, path, skip)
     } else {
-        aof::check_file(&RealDisk, path, true).map(|checked| vec![(name, checked)])
+        aof::check_file(&RealDisk, path, true, skip).map(|checked| vec![(name, checked)])
     };
     let files = match checked {
         Ok(files) => files,

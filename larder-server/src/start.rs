@@ -52,7 +52,9 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Asked::CheckRdb { file, skip } => return report(offline::check_rdb(Path::new(&file), skip)),
-        Asked::CheckAof { file, fix } => return report(offline::check_aof(Path::new(&file), fix)),
+        Asked::CheckAof { file, fix, skip } => {
+            return report(offline::check_aof(Path::new(&file), fix, skip));
+        }
         Asked::Serve(source) => source,
     };
     let configuration = match configure(&source, overrides) {

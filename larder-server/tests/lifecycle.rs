@@ -186,6 +186,12 @@ fn what_is_not_supported_stops_the_start_or_is_left_out_on_request() {
     let mut client = skipping.connect();
     assert_eq!(info(&mut client, "persistence", "larder_last_load_skipped"), "3");
     assert_eq!(client.cmd(&["DBSIZE"]), Frame::Integer(1));
+    // The base of an append-only file is a snapshot too.
+    for (options, is_good) in [(&[][..], false), (&["--skip-unsupported"], true)] {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_larder-server"));
+        let status = program.arg("check-aof").args(options).arg(&file).status().expect("the program starts");
+        assert_eq!(status.success(), is_good, "{options:?}");
+    }
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub(crate) enum Asked {
         file: String,
         /// Whether to cut.
         fix: bool,
+        /// Whether to pass over what is not supported.
+        skip: bool,
     },
     /// To serve, with this source of configuration.
     Serve(Source),
@@ -45,7 +47,7 @@ pub(crate) enum Source {
 pub(crate) const HELP: &str = "\
 Usage: larder-server [FILE | -] [--DIRECTIVE [VALUE ...]]...
        larder-server check-rdb [--skip-unsupported] FILE
-       larder-server check-aof [--fix] MANIFEST | FILE
+       larder-server check-aof [--fix] [--skip-unsupported] MANIFEST | FILE
        larder-server -v | --version
        larder-server -h | --help
 
@@ -53,7 +55,7 @@ FILE is a configuration in the syntax of redis.conf; - reads it from standard in
 A directive on the command line overrides the same one in the file.
 check-rdb reads a snapshot to its end and says what it holds, or what is wrong and where; --skip-unsupported goes on
 behind streams, modules' values and functions, as a server does with rdb-skip-unsupported.
-check-aof does so with an append-only file; --fix cuts off an end that cannot be applied.
+check-aof does both with an append-only file; --fix cuts off an end that cannot be applied.
 
 Examples:
        larder-server                                     (no configuration: port 6379)
@@ -63,22 +65,24 @@ Examples:
        echo 'maxmemory 128mb' | larder-server -
 ";
 
+/// Options of what works on files.
+const FIX: &str = "--fix";
+const SKIP: &str = "--skip-unsupported";
+
 /// Reads the command line; its directives are added to `lines`.
 pub(crate) fn read(arguments: &[String], lines: &mut Lines) -> Asked {
     match arguments {
         [only] if only == "-v" || only == "--version" => return Asked::Version,
         [only] if only == "-h" || only == "--help" => return Asked::Help,
-        [word, file] if word == "check-rdb" => {
-            return Asked::CheckRdb { file: file.clone(), skip: false };
-        }
-        [word, skip, file] if word == "check-rdb" && skip == "--skip-unsupported" => {
-            return Asked::CheckRdb { file: file.clone(), skip: true };
-        }
-        [word, file] if word == "check-aof" => {
-            return Asked::CheckAof { file: file.clone(), fix: false };
-        }
-        [word, fix, file] if word == "check-aof" && fix == "--fix" => {
-            return Asked::CheckAof { file: file.clone(), fix: true };
+        [word, options @ .., file] => {
+            let are_all = |known: &[&str]| options.iter().all(|option| known.contains(&option.as_str()));
+            let has = |name: &str| options.iter().any(|option| option == name);
+            let (file, fix, skip) = (file.clone(), has(FIX), has(SKIP));
+            match word.as_str() {
+                "check-rdb" if are_all(&[SKIP]) => return Asked::CheckRdb { file, skip },
+                "check-aof" if are_all(&[FIX, SKIP]) => return Asked::CheckAof { file, fix, skip },
+                _ => {}
+            }
         }
         _ => {}
     }
@@ -153,8 +157,9 @@ mod tests {
         let checking = |skip| Asked::CheckRdb { file: "a.rdb".into(), skip };
         assert_eq!(read_words(&["check-rdb", "a.rdb"]).0, checking(false));
         assert_eq!(read_words(&["check-rdb", "--skip-unsupported", "a.rdb"]).0, checking(true));
-        let fixing = Asked::CheckAof { file: "a".into(), fix: true };
-        assert_eq!(read_words(&["check-aof", "--fix", "a"]).0, fixing);
+        let fixing = |skip| Asked::CheckAof { file: "a".into(), fix: true, skip };
+        assert_eq!(read_words(&["check-aof", "--fix", "a"]).0, fixing(false));
+        assert_eq!(read_words(&["check-aof", "--skip-unsupported", "--fix", "a"]).0, fixing(true));
         assert_eq!(read_words(&["check-rdb"]).0, Asked::Serve(Source::File("check-rdb".into())));
         assert_eq!(read_words(&[]).0, Asked::Serve(Source::Defaults));
     }

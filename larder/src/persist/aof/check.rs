@@ -3,7 +3,7 @@
 use super::read::{AofError, AofErrorKind, AofReader, Step};
 use super::{FileKind, Manifest};
 use crate::persist::disk::Disk;
-use crate::persist::snapshot::SnapshotReader;
+use crate::persist::snapshot::{Foreign, Item, LoadError, SnapshotReader};
 use std::io::{self, Cursor, Read};
 use std::path::Path;
 
@@ -32,11 +32,12 @@ pub enum Verdict {
     Bad(AofError),
 }
 
-/// Looks through all files of a manifest that hold data, in their order, each with its name.
+/// Looks through all files of a manifest that hold data, in their order, each with its name. With `skip`, what is not
+/// supported is passed over in a base that is a snapshot, as a load does with `rdb-skip-unsupported`.
 ///
 /// # Errors
 /// The disk's, and one that says what is wrong with the manifest.
-pub fn check(disk: &dyn Disk, manifest: &Path) -> io::Result<Vec<(String, Checked)>> {
+pub fn check(disk: &dyn Disk, manifest: &Path, skip: bool) -> io::Result<Vec<(String, Checked)>> {
     let mut text = Vec::new();
     disk.open(manifest)?.read_to_end(&mut text)?;
     let manifest_read =
@@ -46,7 +47,7 @@ pub fn check(disk: &dyn Disk, manifest: &Path) -> io::Result<Vec<(String, Checke
         .files()
         .map(|listed| {
             let may_be_snapshot = listed.kind == FileKind::Base;
-            let checked = check_file(disk, &manifest.with_file_name(&listed.name), may_be_snapshot);
+            let checked = check_file(disk, &manifest.with_file_name(&listed.name), may_be_snapshot, skip);
             checked
                 .map(|checked| (listed.name.clone(), checked))
                 .map_err(|error| in_file(&listed.name, error))
@@ -54,11 +55,11 @@ pub fn check(disk: &dyn Disk, manifest: &Path) -> io::Result<Vec<(String, Checke
         .collect()
 }
 
-/// Looks through one file of commands, which may begin with a snapshot if it is a base.
+/// Looks through one file of commands, which may begin with a snapshot if it is a base. `skip` is that of [`check`].
 ///
 /// # Errors
 /// The disk's.
-pub fn check_file(disk: &dyn Disk, path: &Path, may_be_snapshot: bool) -> io::Result<Checked> {
+pub fn check_file(disk: &dyn Disk, path: &Path, may_be_snapshot: bool, skip: bool) -> io::Result<Checked> {
     let len = disk.len(path)?;
     let mut input = disk.open(path)?;
     let mut start = Vec::new();
@@ -68,16 +69,22 @@ pub fn check_file(disk: &dyn Disk, path: &Path, may_be_snapshot: bool) -> io::Re
     if !begins_with_snapshot {
         return Ok(check_commands(AofReader::new(input, 0), len));
     }
-    match pass_snapshot(input) {
+    match pass_snapshot(input, skip) {
         Ok(reader) => Ok(check_commands(reader, len)),
         Err(error) => Ok(Checked { len, whole: 0, commands: 0, verdict: Verdict::Bad(error) }),
     }
 }
 
-fn pass_snapshot<R: Read>(input: R) -> Result<AofReader<impl Read>, AofError> {
+fn pass_snapshot<R: Read>(input: R, skip: bool) -> Result<AofReader<impl Read>, AofError> {
     let failed = |error| AofError { offset: 0, kind: AofErrorKind::Snapshot(error) };
-    let mut reader = SnapshotReader::new(input).map_err(failed)?;
-    while reader.next().map_err(failed)?.is_some() {}
+    let mut reader = SnapshotReader::new(input).map_err(failed)?.skip_foreign(skip);
+    let mut offset = reader.offset();
+    while let Some(item) = reader.next().map_err(failed)? {
+        if matches!(item, Item::Function(_)) && !skip {
+            return Err(failed(LoadError::unsupported(offset, Foreign::FunctionLibrary.name())));
+        }
+        offset = reader.offset();
+    }
     let offset = reader.offset();
     Ok(AofReader::new(reader.into_tail(), offset))
 }
