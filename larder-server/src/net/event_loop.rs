@@ -128,10 +128,11 @@ impl EventLoop {
             self.read(&working);
             self.execute(&working);
             self.read_mail();
-            // Whoever was woken by these commands is in `ready` now, and is served in this turn as well.
-            working.append(&mut self.ready);
             // What they have written gets to the log's file before anybody is told.
             self.server.engine.feed_log();
+            self.release_held();
+            // Whoever was woken by these commands is in `ready` now, and is served in this turn as well.
+            working.append(&mut self.ready);
             self.finish(&mut working);
             self.release_held();
             self.accept();

@@ -18,6 +18,10 @@
 //! them. So the feeder waits until as many have written as there are in both groups. If they do not come it waits less the
 //! next time, until it is hardly a part of what a sync takes.
 //!
+//! To wake the feeder, and to be woken by it, costs two changes of threads, which is much beside a fast disk. So if the
+//! last sync has taken less than half a millisecond, the thread that has got the last write everybody waits for does the
+//! next one itself, before it sends its replies.
+//!
 //! # appendfsync everysec
 //!
 //! Nobody waits for a sync that takes its usual time; what is written meanwhile follows it. But if it takes longer than two
@@ -49,6 +53,8 @@ use std::time::Duration;
 /// How often the feeder looks by itself, and how often while there is something to write.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOK_SOON: Duration = Duration::from_millis(20);
+/// Microseconds that a sync takes at most for a thread that serves connections to do it itself.
+const SHORT_SYNC_US: u64 = 500;
 /// For how long the feeder waits at most for others to sync with.
 const GATHER_MAX: Duration = Duration::from_millis(4);
 /// Bytes not yet written from which on whoever writes waits for the disk.
@@ -309,7 +315,9 @@ impl Engine {
 
     fn feed_what_is_there(&self) {
         if self.config.fsync() == Fsync::Always {
-            self.hurry_sync();
+            if !self.sync_here() {
+                self.hurry_sync();
+            }
         } else if let Some(mut feeder) = self.aof.feeder.try_lock()
             && let Some(feeder) = &mut *feeder
         {
@@ -449,26 +457,65 @@ impl Engine {
         self.aof.bell.ring_for(self.log.count());
     }
 
+    /// Whether as many have written as were waited for.
+    fn has_gathered(&self) -> bool {
+        self.log.count() >= self.aof.bell.expected()
+    }
+
+    /// Syncs what a turn has completed, if that takes hardly longer than to have it done. Returns whether it did.
+    fn sync_here(&self) -> bool {
+        let sync_us = self.aof.gathering.sync_us.load(Ordering::Relaxed);
+        if sync_us == 0 || sync_us > SHORT_SYNC_US || !self.is_holding() || !self.has_gathered() {
+            return false;
+        }
+        let Some(mut locked) = self.aof.feeder.try_lock() else { return false };
+        let Some(feeder) = &mut *locked else { return false };
+        let before = self.log.durable.synced();
+        self.write_and_sync(feeder, &self.manner());
+        let has_synced = self.log.durable.synced() != before;
+        drop(locked);
+        if has_synced {
+            self.aof.syncs.wake_all();
+        }
+        has_synced
+    }
+
+    /// Writes what is there, and syncs if it is due.
+    fn write_and_sync(&self, feeder: &mut Feeder, manner: &Manner) {
+        let taken = self.log.count();
+        feeder.feed(manner);
+        self.sync_if_due(feeder, manner, taken);
+        self.aof.written.store(feeder.written(), Ordering::Relaxed);
+        self.note_trouble(feeder);
+    }
+
     /// How long the feeder should wait for others before it syncs what is there.
     fn gathers_for(&self) -> Option<Duration> {
         let gathering = &self.aof.gathering;
         let has_some = self.log.count() > gathering.synced.load(Ordering::Relaxed);
-        let has_gathered = self.log.count() >= self.aof.bell.expected();
         let limit = Duration::from_micros(gathering.limit_us.load(Ordering::Relaxed)).min(GATHER_MAX);
-        (self.is_holding() && has_some && !has_gathered).then_some(limit)
+        (self.is_holding() && has_some && !self.has_gathered()).then_some(limit)
     }
 
     /// Waits for others, and learns from whether they came how long that is worth while.
     fn gather(&self, bell: &Bell, limit: Duration) {
         let gathering = &self.aof.gathering;
-        let began_us = self.clock.elapsed_us();
+        let mut began_us = self.clock.elapsed_us();
+        let synced = || gathering.synced.load(Ordering::Relaxed);
+        let (first, mut last) = (synced(), synced());
         let have_come = bell.gather(
             || self.log.count(),
             || {
+                // Somebody else may have synced meanwhile; then others are waited for.
+                if std::mem::replace(&mut last, synced()) != last {
+                    began_us = self.clock.elapsed_us();
+                }
                 let waited = Duration::from_micros(self.clock.elapsed_us().saturating_sub(began_us));
-                limit.checked_sub(waited).filter(|rest| !rest.is_zero())
+                let is_some_left = self.log.count() > last;
+                limit.checked_sub(waited).filter(|rest| is_some_left && !rest.is_zero())
             },
         );
+        let have_come = have_come || last != first;
         let sync_us = gathering.sync_us.load(Ordering::Relaxed);
         let limit_us = gathering.limit_us.load(Ordering::Relaxed);
         let next_us = if have_come { limit_us * 2 } else { limit_us * 3 / 4 };
@@ -505,11 +552,8 @@ impl Engine {
         if let Some((number, cursor, position)) = cursor {
             feeder.start(number, cursor, position);
         }
-        let taken = self.log.count();
-        feeder.feed(&manner);
-        self.sync_if_due(feeder, &manner, taken);
+        self.write_and_sync(feeder, &manner);
         self.look_after_rewrite(feeder, &manner);
-        aof.written.store(feeder.written(), Ordering::Relaxed);
         self.note_trouble(feeder);
         aof.facts.note(feeder);
         let after = (feeder.written(), self.log.durable.synced(), feeder.is_whole());
