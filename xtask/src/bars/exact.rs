@@ -5,13 +5,14 @@
 //! how many transactions the cut was. So the append-only file is cut off behind the last of them and loaded too, by our
 //! server or by redis-server in turns, and compared with the snapshot key by key.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use testkit::client::encode;
-use testkit::durable::{contents, differences, wait_for_rewrite};
+use testkit::durable::{Content, contents, differences, wait_for_rewrite};
 use testkit::{Client, Options, Rng, Server};
 
 use super::{Measured, Scale};
@@ -21,6 +22,8 @@ use crate::load::stream;
 /// Accounts that money is moved between, and what is in each at first.
 const ACCOUNTS: usize = 50;
 const EACH: i64 = 1_000;
+/// What a server holds.
+type Contents = BTreeMap<(usize, Vec<u8>), Content>;
 /// How a transaction ends in the log.
 const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 
@@ -118,13 +121,24 @@ fn one_snapshot(
     let by_redis = nth % 2 == 1;
     let replayed = replay(server, transactions, by_redis)?;
     loaded.set_timeout(Duration::from_secs(60));
-    let all = contents(&mut loaded);
-    let different = differences(&all, &contents(&mut replayed.connect()));
+    let all = without_history(contents(&mut loaded));
+    let different = differences(&all, &without_history(contents(&mut replayed.connect())));
     let by = if by_redis { "redis-server" } else { "ours" };
     wrong.extend(
         different.into_iter().map(|what| format!("the log to transaction {transactions}, by {by}: {what}")),
     );
     Ok((Counted { transactions, keys: all.len() }, wrong))
+}
+
+/// Without what depends on how a string came about, which a snapshot does not keep: a number that APPEND has made is
+/// `raw` until it is loaded.
+fn without_history(mut all: Contents) -> Contents {
+    for (kind, encoding, _, _) in all.values_mut() {
+        if kind == "string" {
+            encoding.clear();
+        }
+    }
+    all
 }
 
 /// A server of ours that has loaded what `put` has put into its directory.
