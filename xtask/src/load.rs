@@ -95,6 +95,12 @@ pub(crate) fn pin(pid: u32, cpu: usize) {
     let _ = Command::new("taskset").args(["-apc", &cpu.to_string(), &pid.to_string()]).output();
 }
 
+/// Lets a process run on all processors again.
+pub(crate) fn unpin(pid: u32) {
+    let all = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_else(|_| "0".to_owned());
+    let _ = Command::new("taskset").args(["-apc", all.trim(), &pid.to_string()]).output();
+}
+
 /// What a load cost.
 pub(crate) struct Cost {
     /// Server CPU time for each request, in microseconds.
