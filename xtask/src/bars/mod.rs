@@ -153,19 +153,22 @@ pub(crate) fn server() -> std::path::PathBuf {
     std::env::var_os("LARDER_SERVER").map_or_else(stages::server, Into::into)
 }
 
+/// The name that the processor gives itself.
+pub(crate) fn cpu_model() -> String {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name"));
+    model.unwrap_or("unknown").trim_matches([' ', '\t', ':']).to_owned()
+}
+
 /// The day, as the system writes it.
-fn today() -> String {
+pub(crate) fn today() -> String {
     let output = run::command("date", &["-u", "+%Y-%m-%d"]).output();
     output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
 }
 
 /// Writes the rows of all bars of an issue: those just measured, and of the others what was written before.
 fn write_table(issue: u32, bars: &[Bar], rows: &BTreeMap<&str, String>) -> Result<(), String> {
-    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu
-        .lines()
-        .find_map(|l| l.strip_prefix("model name"))
-        .map_or("", |l| l.trim_matches([' ', '\t', ':']));
+    let model = cpu_model();
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let mut text = format!(
         "# Bars of issue {issue}\n\nMeasured with `cargo x bars {issue}` on {cores} cores ({model}), oracle redis-server \

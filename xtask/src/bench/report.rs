@@ -6,7 +6,7 @@ use std::fs;
 use std::process::Command;
 
 use super::{BENCHES, Bench, Plan, Section, Size, processors};
-use crate::bars::server;
+use crate::bars::{cpu_model, server, today};
 
 /// Writes what was measured beside what is there, and returns the path. Runs of a moment leave nothing.
 pub(super) fn write(plan: &Plan, measured: &[(&Bench, &Section)]) -> Result<Option<&'static str>, String> {
@@ -63,7 +63,7 @@ fn shown(plan: &Plan, bench: &Bench, section: &Section) -> String {
         "\n## {}\n\n{}\n\nMeasured {}, {}, rounds: {}.\n\n",
         bench.name,
         bench.about,
-        first_line("date", &["-u", "+%Y-%m-%d"]),
+        today(),
         first_line(&server().to_string_lossy(), &["--version"]),
         plan.rounds
     );
@@ -94,15 +94,10 @@ fn kept(text: &str, name: &str) -> Option<String> {
 
 /// Where this was measured, and with what.
 fn machine() -> Vec<(&'static str, String)> {
-    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let memory = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap_or("unknown").trim();
     vec![
-        (
-            "machine",
-            format!("{} processors, {}, {memory}", processors(), model.trim_matches(['\t', ':', ' '])),
-        ),
+        ("machine", format!("{} processors, {}, {memory}", processors(), cpu_model())),
         ("kernel", first_line("uname", &["-sr"])),
         ("redis-server", testkit::server::redis_version().unwrap_or_else(|| "unknown".to_owned())),
         ("compiler", first_line("rustc", &["--version"])),
