@@ -158,6 +158,15 @@ fn crash(disk: &SimulatedDisk, rng: &mut Rng) {
     }
 }
 
+/// Waits until something is so, ten seconds at most.
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let has_come = (0..2000).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        is_so()
+    });
+    assert!(has_come, "{what}");
+}
+
 /// `LARDER_RUNS` crashes, each after some lives of a store, from `LARDER_SEED` on.
 #[test]
 fn after_a_crash_what_was_told_is_there_and_nothing_is_there_in_part() {
@@ -201,11 +210,7 @@ fn a_full_disk_refuses_writes_until_there_is_room_and_loses_nothing() {
         assert!(larder.execute(&["PING"]).is_error() && larder.execute(&["EXEC"]).is_error());
         assert_eq!(larder.get("before").expect("reads go on").as_deref(), Some(b"1".as_slice()));
         disk.set_capacity(None);
-        let again = (0..500).any(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-            larder.set("after", "1").is_ok()
-        });
-        assert!(again, "writes are let in again");
+        eventually("writes are let in again", || larder.set("after", "1").is_ok());
         engine.flush_aof().expect("there is room");
         let keys = engine.len(0);
         engine.abandon_aof();
@@ -232,11 +237,7 @@ fn after_a_failed_write_the_same_is_written_again() {
         assert_eq!(larder.set("refused", "1").expect_err("writes are refused").code(), "MISCONF");
         assert!(larder.exists("before").expect("reads go on"));
         disk.fail_writes(0);
-        let again = (0..500).any(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-            larder.set("after", "1").is_ok()
-        });
-        assert!(again, "writes are let in again");
+        eventually("writes are let in again", || larder.set("after", "1").is_ok());
         engine.flush_aof().expect("the disk works");
         engine.abandon_aof();
         disk.crash(Luck::default());
@@ -256,19 +257,16 @@ fn in_a_directory_without_the_right_to_write_only_rewrites_fail() {
     disk.set_read_only(true);
     let facts = engine.aof.facts();
     assert!(!engine.want_rewrite());
-    let has_failed = (0..500).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        facts.has_rewrite_failed.load(Ordering::Acquire)
-    });
-    assert!(has_failed, "INFO says so");
+    eventually("INFO says so", || facts.has_rewrite_failed.load(Ordering::Acquire));
     larder.set("during", "1").expect("the file is open, and takes it");
     disk.set_read_only(false);
-    let is_rewritten = (0..500).any(|_| {
-        engine.want_rewrite();
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        !facts.has_rewrite_failed.load(Ordering::Acquire)
+    eventually("the next one succeeds", || {
+        let is_rewritten = !facts.has_rewrite_failed.load(Ordering::Acquire);
+        if !is_rewritten {
+            engine.want_rewrite();
+        }
+        is_rewritten
     });
-    assert!(is_rewritten, "the next one succeeds");
     larder.set("after", "1").expect("the disk works");
     engine.abandon_aof();
     disk.crash(Luck::default());
@@ -293,11 +291,7 @@ fn after_a_failed_sync_everything_is_written_anew() {
             Fsync::Always => assert_eq!(told.expect_err("the sync has failed").code(), "MISCONF"),
             _ => drop(engine.flush_aof().expect_err("the sync has failed")),
         }
-        let again = (0..500).any(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-            larder.set("after", "1").is_ok()
-        });
-        assert!(again, "writes are let in again");
+        eventually("writes are let in again", || larder.set("after", "1").is_ok());
         engine.flush_aof().expect("the disk works");
         engine.abandon_aof();
         disk.crash(Luck::default());
@@ -333,18 +327,11 @@ fn writers_wait_for_a_sync_of_everysec_that_takes_longer_than_two_seconds() {
     let larder = Larder::on(Arc::clone(&engine));
     let facts = engine.aof.facts();
     let written = || disk.contents("/appendonlydir/appendonly.aof.1.incr.aof").expect("it is begun").len();
-    let wait_for = |what: &str, is_there: &dyn Fn() -> bool| {
-        let is_over = (0..2000).any(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(5));
-            is_there()
-        });
-        assert!(is_over, "{what}");
-    };
     disk.hold_syncs(true);
     larder.set("first", "1").expect("nobody waits for a sync");
     engine.feed_log();
     clock.0.fetch_add(1_500_000, Ordering::SeqCst);
-    wait_for("the sync begins", &|| facts.is_syncing());
+    eventually("the sync begins", || facts.is_syncing());
     let before = written();
     larder.set("second", "1").expect("nobody waits for a sync of the usual length");
     engine.feed_log();
@@ -355,7 +342,7 @@ fn writers_wait_for_a_sync_of_everysec_that_takes_longer_than_two_seconds() {
             larder.set("third", "1").expect("the sync has ended well");
             engine.feed_log();
         });
-        wait_for("the writer waits", &|| facts.delays.load(Ordering::Relaxed) > 0);
+        eventually("the writer waits", || facts.delays.load(Ordering::Relaxed) > 0);
         assert!(!writer.is_finished(), "the writer waits for the sync");
         disk.hold_syncs(false);
         writer.join().expect("it goes on");
