@@ -285,6 +285,24 @@ impl Server {
             .status()
             .expect("a shell can be started");
         assert!(status.success() || self.exited.is_some(), "cannot send {name} to process {}", self.pid());
+        if name == "STOP" {
+            // It stops when its threads are next scheduled, and answers until then.
+            let end = Instant::now() + STOP_LIMIT;
+            while !self.is_stopped() {
+                assert!(Instant::now() < end, "the server does not stop");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+
+    /// Whether all its threads stand still.
+    fn is_stopped(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).into_iter().flatten().flatten();
+        threads.into_iter().all(|thread| {
+            // The state follows the name, which stands in parentheses.
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+        })
     }
 
     /// Waits until the process has left by itself and gives its status.

@@ -16,6 +16,7 @@ const PRODUCT: &[&str] = &[
     "larder-server",
     "larder-cli",
     "larder-client",
+    "larder-cache",
     "larder-session",
 ];
 

@@ -1,0 +1,116 @@
+//! Caching that is right by construction.
+//!
+//! A [`Cache`] is a namespace on a backend of [`larder_client`]: the engine in this process, larder-server, or any server
+//! that speaks Redis' protocol and runs Lua. Whatever goes on at the same time, in however many processes, it never puts a
+//! value back that was loaded before an invalidation.
+//!
+//! # Cache-aside
+//!
+//! Look in the cache, ask the database if it is not there, keep what it says. All who want the same value at the same time
+//! share one load, in all processes.
+//!
+//! ```
+//! use larder_cache::{Cache, Loaded, Policy};
+//! use larder_client::Larder;
+//! use std::time::Duration;
+//!
+//! # #[derive(Clone)] struct Database;
+//! # impl Database {
+//! #     async fn product(&self, id: u64) -> Result<String, std::io::Error> { Ok(format!("lamp {id}")) }
+//! # }
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! # let database = Database;
+//! let larder = Larder::open("embedded://").await?; // or redis://cache.example
+//! let products: Cache<u64, String> = Cache::builder(&larder, "products")
+//!     .policy(
+//!         Policy::ttl(Duration::from_secs(300))
+//!             .jitter(0.1)                          // not all expire together
+//!             .stale_for(Duration::from_secs(3600)) // serve the old value while the database is down
+//!             .negative_ttl(Duration::from_secs(10)),
+//!     )
+//!     .build()
+//!     .await?;
+//!
+//! let source = database.clone();
+//! let product = products
+//!     .get_or_load(&7, |_| async move {
+//!         let product = source.product(7).await?;
+//!         Ok::<_, std::io::Error>(Loaded::new(product).tags(["brand:3"]))
+//!     })
+//!     .await?;
+//! assert_eq!(*product, "lamp 7");
+//!
+//! products.remove(&7).await?;           // one product has changed,
+//! products.remove_tag("brand:3").await?; // or all of a brand
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+//!
+//! # Write-through
+//!
+//! The cache writes to the database, and then has the new value. In between, no load can put the old one back; if the write
+//! fails, or overlaps with another one, the entry is absent and the next reader loads it.
+//!
+//! ```
+//! # use larder_cache::Cache;
+//! # use larder_client::Larder;
+//! # async fn update(id: u64, name: &str) -> Result<String, std::io::Error> { Ok(format!("{name} {id}")) }
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! # let larder = Larder::open("embedded://").await?;
+//! # let products: Cache<u64, String> = Cache::builder(&larder, "products").build().await?;
+//! let product = products.write(&7, async { update(7, "lantern").await }).await?;
+//! assert_eq!(*product, "lantern 7");
+//! assert_eq!(*products.get(&7).await?.expect("it was just written"), "lantern 7");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+//!
+//! With a transaction of one's own, [`Cache::begin_update`] frames it.
+//!
+//! # Which guarantees, and which not
+//!
+//! - One load per key at a time, as its own task: callers that go away, are not polled, or panic hurt nobody else; a
+//!   loader that panics, hangs or asks for its own key is told apart ([`LoadError`]).
+//! - Invalidation by key, by tag, or of everything; by counting, not by clocks, and in a time that does not depend on how
+//!   many entries there are.
+//! - A [near cache](Near) is kept coherent by a feed of changes, with gaps noticed and made up for.
+//! - Trouble with the backend sends reads to the source, one at a time per key and process; removals that failed are made up
+//!   for.
+//! - What cannot be decoded (another [schema](Builder::schema), another codec, rubbish) is a miss.
+//!
+//! The page `docs/cache.md` of the project lists what can still be stale, and for how long.
+//!
+//! Not there yet: write-back, versions of the source that decide between overlapping writes, an HTTP layer, an attribute
+//! macro. Programs with different schemas on one namespace overwrite each other's entries. Clusters and sentinels
+//! have not been tested.
+
+mod batch;
+mod builder;
+mod cache;
+pub mod codec;
+mod entry;
+mod error;
+mod explain;
+mod feed;
+mod key;
+mod load;
+mod local;
+mod policy;
+#[cfg(test)]
+mod simulation;
+mod stats;
+mod store;
+mod update;
+mod upkeep;
+
+pub use batch::Many;
+pub use builder::{Builder, Near};
+pub use cache::Cache;
+pub use codec::Codec;
+pub use entry::{Entry, LoadCtx, Loaded, Tier, Write};
+pub use error::{Error, LoadError};
+pub use explain::{Explanation, Holder, Why};
+pub use key::{CacheKey, KEY_MAX, KeyBytes};
+pub use policy::Policy;
+pub use stats::Stats;
+pub use update::{Update, WriteError};

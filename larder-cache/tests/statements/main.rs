@@ -1,0 +1,13 @@
+//! The statements of the contract (A1 to J3), each a test that is named by its number and runs on every backend it
+//! concerns. They are one program, which is linked once.
+
+mod batch;
+mod coalescing;
+mod coherence;
+mod explain;
+mod fleet;
+mod freshness;
+mod install;
+mod support;
+mod tags;
+mod writes;
