@@ -59,10 +59,24 @@ pub(crate) unsafe fn unmap(memory: NonNull<u8>, size: usize, _align: usize) {
 /// Lets other threads of the machine go first when there are fewer processors than work: for a thread that works long and
 /// that nobody waits for with every microsecond. There is no way back. May do nothing.
 ///
-/// The thread becomes nicer, and takes the processor for a tenth of a millisecond at a time: until that is over, Linux
-/// (6.12 and later) does not let a thread that wakes up have the processor, however nice the one that has it.
-#[cfg(all(target_os = "linux", not(miri)))]
+/// The thread becomes nicer, and one of those that take no processor away from others when they wake up. It asks for longer
+/// turns than others have, which is to its disadvantage: Linux (6.12 and later) lets who wakes up interrupt a longer turn than
+/// its own at once, and a shorter one only when it is over, which is looked at some 250 times a second. Not for turns of
+/// a tenth of a second: the system's own threads were seen to wait for the end of those, the one that hands on what comes
+/// from the network among them.
 pub fn give_way() {
+    background(Duration::from_millis(8));
+}
+
+/// The same for a thread that works for half a millisecond at most, some of it under locks, and then rests. It asks for turns
+/// that are shorter than those of others and longer than its work, so that it is not interrupted while it has a lock that
+/// others may want. Between locks it yields.
+pub fn give_way_between_locks() {
+    background(Duration::from_micros(600));
+}
+
+#[cfg(all(target_os = "linux", not(miri)))]
+fn background(turn: Duration) {
     /// The system's `struct sched_attr` as of its first version.
     #[repr(C)]
     #[derive(Default)]
@@ -78,18 +92,18 @@ pub fn give_way() {
     }
     let attributes = Attributes {
         size: size_of::<Attributes>() as u32,
+        policy: libc::SCHED_BATCH as u32,
         // Enough that others come first, and that this thread still gets a tenth of a busy processor.
         nice: 10,
-        runtime_ns: 100_000,
+        runtime_ns: turn.as_nanos() as u64,
         ..Attributes::default()
     };
     // SAFETY: the call reads the structure, whose size it is told, and changes the calling thread's scheduling only.
     let _stays_as_it_is = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
 }
 
-/// See the other one.
 #[cfg(any(not(target_os = "linux"), miri))]
-pub fn give_way() {}
+fn background(_turn: Duration) {}
 
 /// Gives back the memory under whole pages of a mapping; they read as zeroes afterwards, and take memory again once
 /// they are written to. May do nothing but clear them.

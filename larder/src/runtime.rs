@@ -7,21 +7,26 @@
 use crate::effects::Garbage;
 use crate::engine::Engine;
 use crate::lane::Lane;
+use crate::time::Clock;
 use larder_structures::slab;
-use larder_structures::sys::give_way;
+use larder_structures::sys::give_way_between_locks;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Time between ticks when there is nothing more to do, in milliseconds.
 const TICK_MS: u64 = 100;
 /// Ticks a second, as INFO and CONFIG GET hz tell.
 pub const TICKS_PER_SECOND: u64 = 1000 / TICK_MS;
-/// Rest after a tick that did not get everything done, in milliseconds. Work and rest are both short, so that a thread
-/// that has to share its processor with the ticker is soon back on it.
-const REST_MS: u64 = 3;
+/// Time between ticks when there is nothing more to do.
+const TICK: Duration = Duration::from_millis(TICK_MS);
+/// Rest after a tick that did not get everything done. Work and rest are both short, so that a thread that has to share its
+/// processor with the ticker is soon back on it.
+const REST: Duration = Duration::from_micros(300);
+/// What is too long for a huge page, in microseconds, and how many times as long no other is cleared then.
+const SLOW_PAGE_US: u64 = 1000;
+const PAUSE_FACTOR: u64 = 200;
 
 /// What a tick left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,20 +83,46 @@ impl Runtime {
 
 fn tick_until(engine: &Weak<Engine>, stopped: &Receiver<()>) {
     // A slice of sweeping or tidying is nothing that a request on the same processor should wait for.
-    give_way();
+    give_way_between_locks();
     let Some(mut lane) = engine.upgrade().map(|engine| engine.lane(false)) else { return };
-    let mut rest_ms = TICK_MS;
-    let mut prepared_ms = 0;
-    while stopped.recv_timeout(Duration::from_millis(rest_ms)) == Err(RecvTimeoutError::Timeout) {
+    let mut rest = TICK;
+    let mut spares = Spares::default();
+    while stopped.recv_timeout(rest) == Err(RecvTimeoutError::Timeout) {
         let Some(engine) = engine.upgrade() else { return };
-        rest_ms = match engine.tick(&mut lane) {
-            Backlog::None => TICK_MS,
-            Backlog::More => REST_MS,
-        };
-        if lane.now_ms().abs_diff(prepared_ms) >= TICK_MS {
-            prepared_ms = lane.now_ms();
+        let backlog = engine.tick(&mut lane);
+        let is_done = !spares.make(&*engine.clock) && backlog == Backlog::None;
+        rest = if is_done { TICK } else { REST };
+    }
+}
+
+/// When to make memory ready for the entries to come.
+///
+/// To clear a huge page takes a tenth of a millisecond or two, but several where a virtual machine has to be given the
+/// memory first, and there is no interrupting it. So after a slow one there is a long pause, in which small pages do.
+#[derive(Default)]
+struct Spares {
+    decided_us: u64,
+    paused_until_us: u64,
+}
+
+impl Spares {
+    /// Makes at most one ready; returns whether to go on soon.
+    fn make(&mut self, clock: &dyn Clock) -> bool {
+        let now_us = clock.elapsed_us();
+        if now_us.saturating_sub(self.decided_us) >= TICK_MS * 1000 {
+            self.decided_us = now_us;
             slab::prepare();
         }
+        if now_us < self.paused_until_us {
+            return false;
+        }
+        let is_made = slab::make_ready();
+        let took_us = clock.elapsed_us().saturating_sub(now_us);
+        if took_us < SLOW_PAGE_US {
+            return is_made;
+        }
+        self.paused_until_us = now_us + took_us * PAUSE_FACTOR;
+        false
     }
 }
 

@@ -9,6 +9,8 @@ use std::ptr::NonNull;
 const CHUNKS_BEFORE_HUGE: usize = 8;
 /// Chunks of huge pages that an arena is kept ready at most.
 pub(super) const SPARES_MAX: usize = 8;
+/// Looks at what is idle between two decisions on how much of it goes.
+pub(super) const LOOKS: usize = 10;
 /// Entries are not moved out of pages that are at least so full, in eighths.
 const DENSE_EIGHTHS: usize = 7;
 
@@ -26,10 +28,17 @@ pub(super) struct Arena {
     active: usize,
     /// Free pages that still take memory.
     idle: usize,
+    /// The fewest of them since the last look, one of [`LOOKS`]; see [`Arena::take_due`].
+    least_idle: usize,
+    looks: usize,
+    /// Those that are to go until the next time it is known how many were not needed.
+    due: usize,
     number: u8,
     /// Memory for chunks, in huge pages that are there already.
     spares: [Option<NonNull<u8>>; SPARES_MAX],
-    /// Chunks mapped since [`Arena::take_demand`].
+    /// How many of these there should be.
+    wanted: usize,
+    /// Chunks mapped since that was decided.
     recently_mapped: usize,
 }
 
@@ -54,8 +63,12 @@ impl Arena {
             mapped: 0,
             active: 0,
             idle: 0,
+            least_idle: 0,
+            looks: 0,
+            due: 0,
             number,
             spares: [None; SPARES_MAX],
+            wanted: 0,
             recently_mapped: 0,
         }
     }
@@ -259,6 +272,7 @@ impl Arena {
         head.clean &= !(1 << nth);
         let is_used_up = head.free == 0;
         self.idle -= usize::from(dirty != 0);
+        self.least_idle = self.least_idle.min(self.idle);
         if is_used_up {
             self.unlink_chunk(chunk);
         }
@@ -271,20 +285,24 @@ impl Arena {
         Some(page)
     }
 
-    /// How many chunks of huge pages the arena should have ready: one more than it has needed since the last call, and
+    /// Decides how many chunks of huge pages the arena should have ready: one more than it has needed since the last call, and
     /// none if it has needed none or is small.
-    pub(super) fn take_demand(&mut self) -> usize {
+    pub(super) fn decide_wanted(&mut self) {
         let recently = std::mem::take(&mut self.recently_mapped);
-        if recently == 0 || self.mapped < CHUNKS_BEFORE_HUGE * CHUNK {
+        self.wanted = if recently == 0 || self.mapped < CHUNKS_BEFORE_HUGE * CHUNK {
             0
         } else {
             (recently + 1).min(SPARES_MAX)
-        }
+        };
     }
 
-    /// How many it has ready.
-    pub(super) fn ready(&self) -> usize {
+    fn ready(&self) -> usize {
         self.spares.iter().flatten().count()
+    }
+
+    /// Whether fewer are ready than should be.
+    pub(super) fn wants_spare(&self) -> bool {
+        self.ready() < self.wanted
     }
 
     /// Gives it memory for a chunk, which is returned if it has enough.
@@ -295,21 +313,38 @@ impl Arena {
         }
     }
 
-    /// Takes memory for a chunk back.
-    pub(super) fn take_spare(&mut self) -> Option<NonNull<u8>> {
+    /// Takes back memory for a chunk, if more is ready than should be.
+    pub(super) fn take_surplus(&mut self) -> Option<NonNull<u8>> {
+        if self.ready() <= self.wanted {
+            return None;
+        }
         self.spares.iter_mut().find_map(Option::take)
     }
 
-    /// Whether [`Arena::take_idle`] may find something, beyond what is kept for later: a sixteenth of what is in use, or
-    /// nothing.
-    pub(super) fn has_idle(&self, keeps_some: bool) -> bool {
-        let kept = if keeps_some { self.active / 16 / Kind::Fine.page() } else { 0 };
-        self.idle > kept
+    /// How many idle pages to give back now, if this is asked at even intervals.
+    ///
+    /// Who takes and frees much memory in turns soon wants again what is idle now. So a page goes only when there was one
+    /// too many throughout the last [`LOOKS`] looks, and a sixteenth of those in use is kept in any case; and what goes
+    /// does so in as many steps.
+    pub(super) fn take_due(&mut self) -> usize {
+        self.looks += 1;
+        if self.looks == LOOKS {
+            self.looks = 0;
+            let kept = self.active / 16 / Kind::Fine.page();
+            self.due = self.least_idle.saturating_sub(kept);
+            self.least_idle = self.idle;
+        }
+        let now = self.due.div_ceil(LOOKS - self.looks);
+        self.due -= now;
+        now
     }
 
     /// Something to give back to the system: the caller does so, without the arena's lock, then says so through
     /// [`Arena::return_page`] if it is a page.
     pub(super) fn take_idle(&mut self) -> Option<Idle> {
+        if self.idle == 0 {
+            return None;
+        }
         for kind in [Kind::Fine, Kind::Coarse] {
             let mut next = self.chunks[kind as usize];
             while let Some(mut chunk) = next {

@@ -21,8 +21,8 @@
 //!
 //! # Back to the system
 //!
-//! A page without a slot in use goes back to its chunk and may serve another size. [`trim`], called from time to time
-//! by whoever has it, gives the memory of free pages and empty chunks back; no system call is made while an arena is
+//! A page without a slot in use goes back to its chunk and may serve another size. [`trim`], called from time to time,
+//! gives the memory of free pages and empty chunks back that nobody needed for a second; no system call is made while an arena is
 //! locked, but for mapping a new chunk.
 //!
 //! Pages that stay sparse, because most of what they held was freed, are emptied by moving what is left: the table's
@@ -47,6 +47,7 @@ use chunk::Chunk;
 use std::alloc::{Layout, handle_alloc_error};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::yield_now;
 
 pub use stats::{ClassStats, Stats};
 
@@ -146,46 +147,57 @@ unsafe fn free_general(memory: NonNull<u8>, size: usize) {
     unsafe { std::alloc::dealloc(memory.as_ptr(), layout) }
 }
 
-/// Gives up to `pages` free pages, or chunks of them, back to the system, and unless it is to be `all` keeps some for later.
-/// Returns whether more are left. Microseconds for each page; nobody waits meanwhile.
-pub fn trim(pages: usize, all: bool) -> bool {
-    let mut left = pages;
+/// Gives memory back to the system that nobody needed for a while: see [`Arena::take_due`]. To be called some ten times a
+/// second by a thread that nobody waits for. Microseconds for each page, up to a tenth of a millisecond for 2 MiB.
+pub fn trim() {
     for number in seat::all() {
-        let arena = seat::arena(number);
-        while arena.with(|arena| arena.has_idle(!all)) {
-            if left == 0 {
-                return true;
-            }
-            left -= 1;
-            let Some(idle) = arena.with(Arena::take_idle) else { break };
-            give_back(idle, |chunk, nth| arena.with(|arena| arena.return_page(chunk, nth)));
-        }
+        let due = seat::arena(number).with(Arena::take_due);
+        trim_arena(number, due);
     }
-    false
 }
 
-/// Keeps memory in huge pages ready for those arenas that have lately needed more, and gives back what was kept ready for
-/// others. To be called some ten times a second by a thread that nobody waits for: each huge page takes up to some
-/// milliseconds, without any lock.
+/// Gives all memory back to the system that holds no entry. Returns in how many pieces.
+pub fn purge() -> usize {
+    seat::all().map(|number| trim_arena(number, usize::MAX)).sum()
+}
+
+/// Gives back `pages` pages, or chunks of them, or all there are; returns how many.
+fn trim_arena(number: usize, pages: usize) -> usize {
+    let arena = seat::arena(number);
+    for nth in 0..pages {
+        let Some(idle) = arena.with(Arena::take_idle) else { return nth };
+        give_back(idle, |chunk, nth| arena.with(|arena| arena.return_page(chunk, nth)));
+        yield_now();
+    }
+    pages
+}
+
+/// Decides how much memory in huge pages is to be ready for each arena, by what it has lately needed, and gives back what
+/// was kept ready beyond that. To be called some ten times a second by a thread that nobody waits for.
 pub fn prepare() {
     for number in seat::all() {
         let arena = seat::arena(number);
-        let wanted = arena.with(Arena::take_demand);
-        while arena.with(|arena| arena.ready()) > wanted
-            && let Some(spare) = arena.with(Arena::take_spare)
-        {
+        arena.with(Arena::decide_wanted);
+        while let Some(spare) = arena.with(Arena::take_surplus) {
             // SAFETY: it is memory for a chunk, which nobody has used.
             unsafe { Chunk::unmap(spare.cast()) };
         }
-        while arena.with(|arena| arena.ready()) < wanted
-            && let Some(spare) = Chunk::map(true)
-        {
-            if let Some(refused) = arena.with(|arena| arena.add_spare(spare)) {
-                // SAFETY: as above.
-                unsafe { Chunk::unmap(refused.cast()) };
-            }
-        }
     }
+}
+
+/// Makes one of the huge pages ready that are to be; returns whether there was one. Some tenths of a millisecond, without any
+/// lock, which the system does in one go: so a thread that others should not wait for rests in between.
+pub fn make_ready() -> bool {
+    let Some(number) = seat::all().find(|number| seat::arena(*number).with(|arena| arena.wants_spare()))
+    else {
+        return false;
+    };
+    let Some(spare) = Chunk::map(true) else { return false };
+    if let Some(refused) = seat::arena(number).with(|arena| arena.add_spare(spare)) {
+        // SAFETY: it is memory for a chunk, which nobody has used.
+        unsafe { Chunk::unmap(refused.cast()) };
+    }
+    true
 }
 
 fn give_back(idle: Idle, return_page: impl FnOnce(NonNull<Chunk>, usize)) {
@@ -295,7 +307,7 @@ mod model {
 
 #[cfg(test)]
 mod tests {
-    use super::arena::Arena;
+    use super::arena::{Arena, LOOKS};
     use super::{Chunk, class, give_back};
     use std::ptr::NonNull;
 
@@ -380,22 +392,52 @@ mod tests {
     }
 
     #[test]
+    fn pages_go_once_nobody_needed_them_for_a_while() {
+        let class = class::of(1024);
+        let mut arena = Arena::new(0);
+        let due = |arena: &mut Arena| (0..2 * LOOKS).map(|_| arena.take_due()).sum::<usize>();
+        let mut kept = sparse(&mut arena, class, 20_000, 10);
+        assert_eq!(due(&mut arena), 0, "every page holds something");
+        // SAFETY: it came from this arena and is forgotten.
+        kept.drain(..).for_each(|slot| unsafe { arena.free(slot, class) });
+        arena.close_all();
+        // What is idle is needed again and again.
+        for _ in 0..3 * LOOKS {
+            assert_eq!(arena.take_due(), 0);
+            for slot in sparse(&mut arena, class, 20_000, 1) {
+                // SAFETY: as above.
+                unsafe { arena.free(slot, class) };
+            }
+            arena.close_all();
+        }
+        // Now it is not.
+        let pages = due(&mut arena) + due(&mut arena);
+        assert!(pages * 32 * 1024 >= 20_000 * 1024, "{pages} pages");
+        free_all(&mut arena, class, kept);
+    }
+
+    #[test]
     fn chunks_that_are_ready_are_used_and_none_are_wanted_where_none_were_needed() {
         let class = class::of(1024);
         let mut arena = Arena::new(0);
-        assert_eq!(arena.take_demand(), 0);
+        arena.decide_wanted();
+        assert!(!arena.wants_spare());
         let mut kept = sparse(&mut arena, class, 20_000, 1);
-        let wanted = arena.take_demand();
-        assert!(wanted > 1);
-        assert_eq!(arena.take_demand(), 0, "nothing was needed since");
-        for _ in 0..wanted {
+        arena.decide_wanted();
+        let mut made = 0;
+        while arena.wants_spare() {
             let memory = Chunk::map(true).expect("the system has memory");
             assert!(arena.add_spare(memory).is_none());
+            made += 1;
         }
+        assert!(made > 1);
         kept.extend(sparse(&mut arena, class, 4_000, 1));
-        assert!(arena.ready() < wanted, "{} of {wanted} are left", arena.ready());
+        assert!(arena.wants_spare(), "one of {made} was used");
         arena.check_invariants();
-        while let Some(spare) = arena.take_spare() {
+        arena.decide_wanted();
+        arena.decide_wanted();
+        assert!(!arena.wants_spare(), "nothing was needed since");
+        while let Some(spare) = arena.take_surplus() {
             // SAFETY: nobody has used it.
             unsafe { Chunk::unmap(spare.cast()) };
         }

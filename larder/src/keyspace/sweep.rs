@@ -6,8 +6,11 @@
 //!
 //! # How much time it takes
 //!
-//! A [slice](Engine::sweep_slice) ends after a millisecond (more with `active-expire-effort`), and whoever calls it
-//! rests in between; so the sweep takes at most a quarter of one processor by default, however much there is to do.
+//! A [slice](Engine::sweep_slice) takes a third of the time since the last one ended (more with `active-expire-effort`), a
+//! tenth of a millisecond at least and half of one at most, and whoever calls it rests in between; so the sweep takes at most
+//! a quarter of one processor by default, however much there is to do. Where that processor has other work too, this work
+//! waits for a slice and not for more: which is why many short slices are better than few long ones, and why a sweep whose
+//! rests get long, because all processors are busy, takes longer slices.
 //!
 //! # Patience
 //!
@@ -24,10 +27,12 @@ use crate::engine::Engine;
 use crate::lane::Lane;
 use larder_structures::table::{Element as _, SweepLimits};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread::yield_now;
 
-/// Time of a slice with `active-expire-effort` 1, in microseconds, and for each step above.
-const SLICE_US: u64 = 1000;
-const SLICE_STEP_US: u64 = 200;
+/// Bounds of a slice with `active-expire-effort` 1, in microseconds, and by how many hundredths each step above adds to it.
+const SLICE_MIN_US: u64 = 100;
+const SLICE_MAX_US: u64 = 500;
+const EFFORT_STEP: u64 = 20;
 /// What one hold of a shard's lock covers at most: summaries read, groups visited, keys deleted.
 const SUMMARIES_PER_HOLD: usize = 512;
 const VISITS_PER_HOLD: usize = 8;
@@ -47,8 +52,9 @@ pub(crate) struct Sweep {
     shard: AtomicUsize,
     db: AtomicUsize,
     patience_ms: AtomicU64,
-    /// When this round began, on the clock for durations.
+    /// When this round began, and when the last slice ended, on the clock for durations.
     round_began_us: AtomicU64,
+    slice_ended_us: AtomicU64,
     /// Slices that ended before the round was over.
     pub(crate) interrupted: AtomicU64,
     /// For how long it has worked in all.
@@ -60,9 +66,8 @@ impl Engine {
     /// stay.
     pub(crate) fn sweep_slice(&self, lane: &mut Lane, expires: bool) -> bool {
         let sweep = &self.sweep;
-        let effort = self.config.active_expire_effort.load(Ordering::Relaxed).max(1);
         let began_us = lane.clock.elapsed_us();
-        let ends_us = began_us + SLICE_US + SLICE_STEP_US * (effort - 1);
+        let ends_us = began_us + self.slice_us(began_us);
         let mut index = sweep.shard.load(Ordering::Relaxed);
         if index == 0 {
             sweep.round_began_us.store(began_us, Ordering::Relaxed);
@@ -70,8 +75,10 @@ impl Engine {
         let mut now_us = began_us;
         while index < self.shards.len() && now_us <= ends_us {
             index += usize::from(!self.holding(|| self.tend_shard(lane, index, expires)));
+            yield_now();
             now_us = lane.clock.elapsed_us();
         }
+        sweep.slice_ended_us.store(now_us, Ordering::Relaxed);
         sweep.worked_us.fetch_add(now_us - began_us, Ordering::Relaxed);
         let is_over = index == self.shards.len();
         sweep.shard.store(if is_over { 0 } else { index }, Ordering::Relaxed);
@@ -87,6 +94,13 @@ impl Engine {
             sweep.interrupted.fetch_add(1, Ordering::Relaxed);
         }
         is_over
+    }
+
+    /// How long a slice that begins now may take.
+    fn slice_us(&self, now_us: u64) -> u64 {
+        let effort = self.config.active_expire_effort.load(Ordering::Relaxed).max(1);
+        let rested_us = now_us.saturating_sub(self.sweep.slice_ended_us.load(Ordering::Relaxed));
+        (rested_us / 3).clamp(SLICE_MIN_US, SLICE_MAX_US) * (100 + EFFORT_STEP * (effort - 1)) / 100
     }
 
     /// One hold of one shard; returns whether the shard wants another one.

@@ -4,24 +4,24 @@
 //! slot of a table knows where an entry is, so moving one is a copy and a store under its shard's lock, and `Table::defragment`
 //! does it for those that are in sparse pages while denser ones of their size have room.
 //!
-//! A walk over all shards begins when a fifth of the pages' memory is holes, and goes on in slices of half a millisecond, ten
-//! times a second and more often while there is more to do; each hold of a shard's lock covers a few buckets. If a walk does
+//! Ten times a second it is looked whether a fifth of the pages' memory is holes. If so a walk over all shards begins, which
+//! goes on in slices of a tenth of a millisecond, as often as the background has time; each hold of a shard's lock covers a few buckets. If a walk does
 //! not help, because what is left of it cannot be moved (members of large sets and fields of large hashes stay where they
 //! are), the next one waits until there are more holes.
 //!
-//! Pages that are free altogether are kept for what is written next, up to a sixteenth of those in use, and beyond that
-//! returned to the system, some at a time.
+//! Pages that are free altogether go back to the system once nobody needed them for a while; see [`slab::trim`].
 
 use crate::engine::Engine;
 use larder_structures::slab;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread::yield_now;
 
 /// Time of a slice of a walk, in microseconds.
-const SLICE_US: u64 = 500;
+const SLICE_US: u64 = 100;
 /// Buckets that one hold of a shard's lock covers.
 const BUCKETS_PER_HOLD: usize = 32;
-/// Free pages that a slice returns to the system; some microseconds each.
-const PAGES_PER_SLICE: usize = 32;
+/// Time between two looks at how much memory is free, in microseconds.
+const LOOK_US: u64 = 100_000;
 /// Bytes of holes below which no walk begins.
 const HOLES_MIN: usize = 16 * 1024 * 1024;
 
@@ -30,6 +30,8 @@ const HOLES_MIN: usize = 16 * 1024 * 1024;
 pub(crate) struct Tidying {
     /// Whether one is under way.
     pub(crate) is_walking: AtomicBool,
+    /// When it was last looked whether one should be, on the clock for durations.
+    looked_us: AtomicU64,
     /// Where it goes on: the shard, and the bucket of the database there, by its physical number.
     shard: AtomicUsize,
     db: AtomicUsize,
@@ -43,24 +45,33 @@ pub(crate) struct Tidying {
 impl Engine {
     /// A slice of tidying up; returns whether there is more to do now.
     pub(crate) fn tidy_slice(&self) -> bool {
-        let has_more_pages = slab::trim(PAGES_PER_SLICE, false);
-        let tidying = &self.tidying;
-        if !tidying.is_walking.load(Ordering::Relaxed) {
-            let stats = slab::stats();
-            let holes = stats.active.saturating_sub(stats.used);
-            let left = tidying.left.load(Ordering::Relaxed);
-            tidying.left.store(left.min(holes), Ordering::Relaxed);
-            let is_worth_it = holes > HOLES_MIN && holes > stats.active / 5 && holes > left + left / 4;
-            tidying.is_walking.store(is_worth_it, Ordering::Relaxed);
-            return has_more_pages || is_worth_it;
+        let (tidying, now_us) = (&self.tidying, self.clock.elapsed_us());
+        if now_us.saturating_sub(tidying.looked_us.load(Ordering::Relaxed)) >= LOOK_US {
+            tidying.looked_us.store(now_us, Ordering::Relaxed);
+            slab::trim();
+            if !tidying.is_walking.load(Ordering::Relaxed) {
+                self.look_for_holes();
+            }
         }
-        let is_over = self.walk_until(self.clock.elapsed_us() + SLICE_US);
+        if !tidying.is_walking.load(Ordering::Relaxed) {
+            return false;
+        }
+        let is_over = self.walk_until(now_us + SLICE_US);
         if is_over {
-            let stats = slab::stats();
-            tidying.left.store(stats.active.saturating_sub(stats.used), Ordering::Relaxed);
+            tidying.left.store(holes(&slab::stats()), Ordering::Relaxed);
             tidying.is_walking.store(false, Ordering::Relaxed);
         }
-        has_more_pages || !is_over
+        !is_over
+    }
+
+    /// Begins a walk if it is worth it.
+    fn look_for_holes(&self) {
+        let (tidying, stats) = (&self.tidying, slab::stats());
+        let holes = holes(&stats);
+        let left = tidying.left.load(Ordering::Relaxed).min(holes);
+        tidying.left.store(left, Ordering::Relaxed);
+        let is_worth_it = holes > HOLES_MIN && holes > stats.active / 5 && holes > left + left / 4;
+        tidying.is_walking.store(is_worth_it, Ordering::Relaxed);
     }
 
     /// Goes on with the walk; returns whether it is over.
@@ -69,6 +80,7 @@ impl Engine {
         let mut index = tidying.shard.load(Ordering::Relaxed);
         while index < self.shards.len() && self.clock.elapsed_us() < ends_us {
             index += usize::from(self.holding(|| self.tidy_shard(index)));
+            yield_now();
         }
         let is_over = index == self.shards.len();
         tidying.shard.store(if is_over { 0 } else { index }, Ordering::Relaxed);
@@ -95,11 +107,11 @@ impl Engine {
         tidying.db.store(if next == 0 { physical + 1 } else { physical }, Ordering::Relaxed);
         false
     }
+}
 
-    /// Returns all free pages to the system.
-    pub(crate) fn purge(&self) {
-        while slab::trim(PAGES_PER_SLICE, true) {}
-    }
+/// Bytes in pages that are in use but not by an entry.
+fn holes(stats: &slab::Stats) -> usize {
+    stats.active.saturating_sub(stats.used)
 }
 
 #[cfg(test)]
@@ -120,6 +132,7 @@ mod tests {
         }
         let before = slab::stats();
         let engine = larder.engine();
+        engine.look_for_holes();
         while engine.tidy_slice() {}
         let after = slab::stats();
         assert!(
@@ -127,8 +140,8 @@ mod tests {
             "{before:?} {after:?}"
         );
         assert!(after.active < before.active / 2, "{} of {} bytes", after.active, before.active);
-        engine.purge();
-        assert!(!slab::trim(1, true), "free pages were left");
+        assert!(slab::purge() > 0, "what was moved away left free pages");
+        assert_eq!(slab::purge(), 0, "free pages were left");
         for n in 0..400_000 {
             let found = larder.get(format!("key:{n}")).expect("it is a string");
             assert_eq!(found, (n % 10 == 0).then(|| value(n).into_bytes()));

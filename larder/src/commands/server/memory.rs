@@ -8,6 +8,7 @@ use crate::keyspace::ReadCtx;
 use crate::stats::info;
 use crate::stats::system;
 use larder_resp::ReplyWriter;
+use larder_structures::slab;
 
 pub(super) const MEMORY: Command = Command {
     name: "MEMORY",
@@ -189,8 +190,8 @@ const PURGE: Command = Command {
     ..ABOUT
 };
 
-fn purge(ctx: &mut ServerCtx<'_, '_>, _args: Args<'_>, reply: &mut ReplyWriter<'_>) -> Outcome {
-    ctx.engine.purge();
+fn purge(_ctx: &mut ServerCtx<'_, '_>, _args: Args<'_>, reply: &mut ReplyWriter<'_>) -> Outcome {
+    let _pieces = slab::purge();
     reply.ok();
     Ok(())
 }
