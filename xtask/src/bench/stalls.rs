@@ -63,6 +63,27 @@ fn note(section: &mut Section, what: &str, name: &str, all: &Latencies) {
 
 const HEADER: &[&str] = &["what", "server", "p50 ms", "p99 ms", "p99.9 ms", "longest ms"];
 
+/// The longest time that a loop stood still which did nothing but read the clock and write to memory it had not touched
+/// before, `bytes` of it evenly over `time`, where the server has run: what the machine itself takes of such a program.
+fn longest_stop_of_a_bare_loop(bytes: usize, time: Duration) -> Duration {
+    const PAGE: usize = 4096;
+    // Zeroed memory comes from the system untouched.
+    let mut memory = vec![0_u8; bytes];
+    let (began, mut last, mut longest, mut touched) = (Instant::now(), Duration::ZERO, Duration::ZERO, 0);
+    while last < time {
+        let due = (bytes as f64 * last.as_secs_f64() / time.as_secs_f64()) as usize;
+        while touched < due.min(bytes) {
+            memory[touched] = 1;
+            touched += PAGE;
+        }
+        let now = began.elapsed();
+        longest = longest.max(now - last);
+        last = now;
+    }
+    std::hint::black_box(&memory);
+    longest
+}
+
 /// The server has the first processor for itself: otherwise what it is measured to hold would be what others take of it.
 pub(super) fn growth(plan: &Plan) -> Result<Section, String> {
     if processors() > 1 {
@@ -86,14 +107,20 @@ fn growth_apart(plan: &Plan) -> Result<Section, String> {
             })
         };
         server.connect().line("CONFIG RESETSTAT");
+        let before = info(&server, "used_memory").unwrap_or(0.0);
+        let began = Instant::now();
         let growing = probe_during(&server, 1_000, sets)?;
-        let inside = longest_hold_ms(&server);
+        let (inside, took) = (longest_hold_ms(&server), began.elapsed());
+        let grown = info(&server, "used_memory").unwrap_or(before) - before;
         let control = probe_during(&server, 1_000, sets)?;
         note(&mut section, &format!("growing to {keys} keys"), name, &growing);
         note(&mut section, "control", name, &control);
         if name == "Larder" {
             section.judge("stall/growth-inside", inside.unwrap_or(f64::NAN));
             section.judge("stall/growth-excess", ms(growing.max()) - ms(control.max()));
+            drop(server);
+            pin(std::process::id(), 0);
+            section.judge("stall/growth-machine", ms(longest_stop_of_a_bare_loop(grown as usize, took)));
         }
     }
     Ok(section)
