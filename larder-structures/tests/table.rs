@@ -238,6 +238,24 @@ fn a_tag_of_zero_is_a_tag() {
     assert!(table.is_empty());
 }
 
+/// A candidate is looked into before anybody compares its key: what merely looks like one must not be taken for it.
+#[test]
+fn an_empty_slot_and_a_link_are_no_candidates() {
+    let wanted = keys_where(200, |hash| hash >> 48 == 0);
+    let others = keys_where(400, |hash| hash >> 48 != 0);
+    let mut table = Table::with_load(100);
+    for other in &others {
+        let candidates = wanted.iter().filter_map(|key| table.candidate(hash::of(key)));
+        assert_eq!(candidates.count(), 0);
+        table.insert(Record::new(other, other));
+    }
+    for key in &wanted {
+        table.insert(Record::new(key, key));
+    }
+    let found = wanted.iter().filter_map(|key| table.candidate(hash::of(key)));
+    assert!(found.inspect(|record| assert!(wanted.iter().any(|key| key == record.key()))).count() > 0);
+}
+
 /// Draws `draws` times for each element, and returns the least and the most that any of them came up.
 fn spread(
     table: &Table<Record>,

@@ -41,6 +41,13 @@ pub(super) fn with_address(word: u64, address: NonNull<u8>) -> u64 {
     word & !ADDRESS | address.as_ptr() as u64
 }
 
+/// Whether a slot whose tag fits holds an element: a tag of zero is also that of an empty slot and of the link to the next
+/// bucket.
+#[inline]
+fn is_element(word: u64) -> bool {
+    word & ADDRESS != 0 && word & CHILD == 0
+}
+
 #[inline]
 pub(super) fn address(word: u64) -> NonNull<u8> {
     let address = (word & ADDRESS) as usize as *mut u8;
@@ -206,8 +213,7 @@ impl Raw {
                 let nth = (candidates.trailing_zeros() / MASK_BITS) as usize;
                 candidates &= candidates - 1;
                 let word = line.slots[nth];
-                // A tag of zero is also that of an empty slot and of the link to the next bucket.
-                if word & ADDRESS != 0 && word & CHILD == 0 && is_it(address(word)) {
+                if is_element(word) && is_it(address(word)) {
                     return Some(Place(slot_of(bucket, nth)));
                 }
             }
@@ -253,7 +259,8 @@ impl Raw {
         // SAFETY: buckets live as long as the table, which is borrowed.
         let line = unsafe { self.bucket(self.index(hash)).as_ref() };
         let candidates = line.slots_tagged(hash::tag(hash));
-        (candidates != 0).then(|| line.slots[(candidates.trailing_zeros() / MASK_BITS) as usize])
+        let word = *line.slots.get((candidates.trailing_zeros() / MASK_BITS) as usize)?;
+        is_element(word).then_some(word)
     }
 
     /// Appends an element to its chain.
