@@ -18,6 +18,7 @@ const PRODUCT: &[&str] = &[
     "larder-client",
     "larder-cache",
     "larder-session",
+    "demo/shop",
 ];
 
 /// What each crate may use of the others. Arrows point down this list, never up; `ARCHITECTURE.md` draws it.
@@ -30,6 +31,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("larder-client", &["larder", "larder-resp"]),
     ("larder-cache", &["larder-client"]),
     ("larder-session", &["larder-client"]),
+    ("shop", &["larder-cache", "larder-client", "larder-session"]),
     ("testkit", &["larder", "larder-resp", "larder-structures"]),
     ("xtask", &["testkit", "larder-resp"]),
 ];
