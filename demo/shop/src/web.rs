@@ -60,6 +60,7 @@ pub(crate) fn router(shop: Arc<Shop>) -> Router {
         .route("/api/stats", get(api::stats))
         .route("/api/stats/stream", get(streams::panel));
     let assets = Router::new()
+        .route("/assets/icon.svg", get(|| asset("image/svg+xml", include_str!("../assets/icon.svg"))))
         .route(
             "/assets/shop.css",
             get(|| asset("text/css; charset=utf-8", include_str!("../assets/shop.css"))),

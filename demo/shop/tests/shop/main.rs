@@ -5,4 +5,5 @@
 mod accounts;
 mod hostile;
 mod json;
+mod pages;
 mod support;
