@@ -405,6 +405,6 @@ async fn nobody_reads_what_is_too_old_in_any_interleaving() {
         near += world.near_reads;
         backend += world.backend_reads;
     }
-    eprintln!("{steps} steps, {near} reads of near caches, {backend} of the backend");
+    eprintln!("measured: {steps} steps, {near} reads of near caches, {backend} of the backend");
     assert!(near > steps / 50 && backend > steps / 100, "it reads something: {near}, {backend}");
 }

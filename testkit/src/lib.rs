@@ -21,6 +21,7 @@ pub mod server;
 pub mod shell;
 pub mod temp;
 pub mod terminal;
+pub mod topology;
 mod values;
 
 pub use client::{Client, Reply};

@@ -8,7 +8,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::Semaphore;
 
 async fn numbers(backend: &Backend) -> Cache<u32, u32> {
-    Cache::builder(&backend.node().await, "test").policy(policy()).build().await.expect("it makes sense")
+    Cache::builder(&backend.node().await, &backend.namespace)
+        .policy(policy())
+        .build()
+        .await
+        .expect("it makes sense")
 }
 
 fn tens(keys: Vec<u32>) -> HashMap<u32, u32> {

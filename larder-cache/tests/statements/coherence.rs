@@ -1,4 +1,4 @@
-//! Near caches, and trouble with the backend: statements E1 to E7.
+//! Near caches, and trouble with the backend: statements D3 and E1 to E7.
 
 use crate::support::{Backend, MS, SECOND, Source, on_all, policy, servers, until};
 use larder_cache::{Cache, Error, Near, Tier};
@@ -76,6 +76,32 @@ async fn e1_a_near_cache_that_hears_nothing_is_not_believed_after_a_while() {
             cache.get("k").await.expect("it answers").is_some_and(|entry| entry.tier() == Tier::Near)
         })
         .await;
+    }
+}
+
+#[tokio::test]
+async fn d3_a_tag_that_nobody_has_told_of_is_known_after_a_while_all_the_same() {
+    for backend in servers().await {
+        let cache = near(&backend, MS * 400, 100).await;
+        let tagged = larder_cache::Write::new().tags(["red"]);
+        cache.set_with("k", "old".to_owned(), tagged).await.expect("it works");
+        warm(&cache, "k").await;
+        // This thread, and with it the task that follows the feed, stands still from here to the read.
+        let url = crate::support::url(backend.server.as_ref().expect("it has one"));
+        let remove = async move {
+            let larder = larder_client::Larder::open(&url).await.expect("the server is there");
+            let other: Cache<str, String> =
+                Cache::builder(&larder, "test").build().await.expect("the settings make sense");
+            other.remove_tag("red").await.expect("it works");
+        };
+        std::thread::spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("it starts").block_on(remove);
+        })
+        .join()
+        .expect("no panic");
+        std::thread::sleep(MS * 400);
+        assert_eq!(read(&cache, "k").await, None, "{}", backend.name);
     }
 }
 

@@ -2,6 +2,7 @@
 //! concerns. They are one program, which is linked once.
 
 mod batch;
+mod catalogue;
 mod coalescing;
 mod coherence;
 mod explain;
@@ -10,4 +11,5 @@ mod freshness;
 mod install;
 mod support;
 mod tags;
+mod topologies;
 mod writes;

@@ -19,19 +19,21 @@ pub(crate) struct Backend {
     pub(crate) name: &'static str,
     larder: Larder,
     pub(crate) server: Option<Server>,
+    url: Option<String>,
+    pub(crate) namespace: String,
 }
 
 impl Backend {
     /// A handle of another process: with connections of its own, if there are any.
     pub(crate) async fn node(&self) -> Larder {
-        match &self.server {
-            Some(server) => Larder::open(&url(server)).await.expect("the server is there"),
+        match &self.url {
+            Some(url) => Larder::open(url).await.expect("the server is there"),
             None => self.larder.clone(),
         }
     }
 
     pub(crate) async fn builder(&self) -> Builder<str, String> {
-        Cache::builder(&self.node().await, "test").policy(policy())
+        Cache::builder(&self.node().await, &self.namespace).policy(policy())
     }
 
     pub(crate) async fn cache(&self) -> Cache<str, String> {
@@ -53,8 +55,11 @@ pub(crate) fn url(server: &Server) -> String {
     format!("redis://127.0.0.1:{}", server.port())
 }
 
-/// larder-server and a real redis-server.
+/// larder-server and a real redis-server; none if another backend is given.
 pub(crate) async fn servers() -> Vec<Backend> {
+    if std::env::var_os("LARDER_CACHE_URL").is_some() {
+        return Vec::new();
+    }
     let servers = [
         ("larder-server", Some(Server::start(Options::larder()))),
         ("redis-server", Server::oracle_or_skip()),
@@ -63,15 +68,22 @@ pub(crate) async fn servers() -> Vec<Backend> {
     for (name, server) in servers {
         let Some(server) = server else { continue };
         let larder = Larder::open(&url(&server)).await.unwrap_or_else(|error| panic!("{name}: {error}"));
-        all.push(Backend { name, larder, server: Some(server) });
+        let (url, namespace) = (Some(url(&server)), "test".to_owned());
+        all.push(Backend { name, larder, server: Some(server), url, namespace });
     }
     all
 }
 
-/// Those, and the engine in this process.
+/// Those, and the engine in this process; or the one that `LARDER_CACHE_URL` names, which others use as well.
 pub(crate) async fn backends() -> Vec<Backend> {
+    if let Ok(url) = std::env::var("LARDER_CACHE_URL") {
+        let larder = Larder::open(&url).await.expect("it is there");
+        let namespace = format!("test-{:x}", fastrand::u64(..));
+        return vec![Backend { name: "given", larder, server: None, url: Some(url), namespace }];
+    }
     let larder = Larder::open("embedded://").await.expect("the engine opens");
-    let mut all = vec![Backend { name: "embedded", larder, server: None }];
+    let namespace = "test".to_owned();
+    let mut all = vec![Backend { name: "embedded", larder, server: None, url: None, namespace }];
     all.extend(servers().await);
     all
 }

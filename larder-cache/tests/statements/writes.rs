@@ -1,4 +1,4 @@
-//! Writing through: statements F1 to F3.
+//! Writing through: statements F1 to F4.
 
 use crate::support::{Down, MS, Source, on_all, policy, until};
 use larder_cache::{Write, WriteError};
@@ -127,6 +127,35 @@ async fn f3_between_beginning_and_end_no_load_is_stored_and_a_crash_ends_by_time
         tokio::time::sleep(MS * 1600).await;
         load().await;
         assert!(stored().await, "{}", backend.name);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn f4_a_transaction_that_is_rolled_back_changes_nothing_and_a_committed_one_is_read_at_once() {
+    on_all(async |backend| {
+        let (one, other) = (backend.cache().await, backend.cache().await);
+        let load = async || {
+            let entry = other.get_or_load("k", Source::open().load("old")).await.expect("it loads");
+            (*entry).clone()
+        };
+        load().await;
+        // Rolled back: the source has the old value, and soon it is kept again.
+        drop(one.begin_update(&["k"]).await.expect("it begins"));
+        assert_eq!(load().await, "old", "{}", backend.name);
+        until("it is kept again", async || {
+            load().await == "old" && other.get("k").await.expect("it answers").is_some()
+        })
+        .await;
+        // Committed: when the call returns everybody has the new value.
+        let update = one.begin_update(&["k"]).await.expect("it begins");
+        update.end_with("k", "new".to_owned(), Write::new()).await.expect("it ends");
+        assert_eq!(load().await, "new", "{}", backend.name);
+        let update = one.begin_update(&["k"]).await.expect("it begins");
+        let late = load().await;
+        update.end().await.expect("it ends");
+        assert_eq!(late, "old", "what was loaded during the update");
+        assert!(other.get("k").await.expect("it answers").is_none(), "is not kept: {}", backend.name);
     })
     .await;
 }
