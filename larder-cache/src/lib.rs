@@ -67,6 +67,43 @@
 //!
 //! With a transaction of one's own, [`Cache::begin_update`] frames it.
 //!
+//! # Write-back
+//!
+//! The cache has the new value at once, and the database gets it a moment later, with all others that have changed by then.
+//! A change is acknowledged when it is as safe as [`Ack`] says; after a crash the next process goes on with the log. Of a
+//! key only the newest change is written, and changes of a key never overtake each other.
+//!
+//! ```
+//! # use larder_cache::{Ack, Cache, Change, Outcome, Sink, WriteBack};
+//! # use larder_client::Larder;
+//! # use std::time::Duration;
+//! struct Carts; // with a pool of connections to a database
+//!
+//! impl Sink<u64, Vec<String>> for Carts {
+//!     type Error = std::io::Error;
+//!
+//!     async fn store(&self, changes: &[Change<u64, Vec<String>>]) -> Result<Vec<Outcome>, std::io::Error> {
+//!         // one statement for all of them: INSERT ... ON CONFLICT DO UPDATE
+//!         Ok(vec![Outcome::Stored; changes.len()])
+//!     }
+//! }
+//!
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! # let larder = Larder::open("embedded://").await?;
+//! # let directory = std::env::temp_dir().join(format!("carts-{}", std::process::id()));
+//! # std::fs::create_dir_all(&directory)?;
+//! let carts: Cache<u64, Vec<String>> = Cache::builder(&larder, "carts").build().await?;
+//! let how = WriteBack::new().log(directory.join("carts.log")).ack(Ack::LocalFsync);
+//! let carts = carts.write_back(Carts, how).await?;
+//! carts.put(7, vec!["lamp".to_owned()]).await?;
+//! assert_eq!(carts.get(&7).await?.expect("it was put there").len(), 1);
+//! let drained = carts.close(Duration::from_secs(10)).await; // before the process ends
+//! assert_eq!(drained.left, 0);
+//! # std::fs::remove_dir_all(&directory)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+//!
 //! # Which guarantees, and which not
 //!
 //! - One load per key at a time, as its own task: callers that go away, are not polled, or panic hurt nobody else; a
@@ -80,9 +117,9 @@
 //!
 //! The page `docs/cache.md` of the project lists what can still be stale, and for how long.
 //!
-//! Not there yet: write-back, versions of the source that decide between overlapping writes, an HTTP layer, an attribute
-//! macro. Programs with different schemas on one namespace overwrite each other's entries. Clusters and sentinels
-//! have not been tested.
+//! Not there yet: write-back that is acknowledged by a backend, versions of the source that decide between overlapping
+//! writes, an HTTP layer, an attribute macro. Programs with different schemas on one namespace overwrite each other's
+//! entries.
 
 mod batch;
 mod builder;
@@ -102,6 +139,7 @@ mod stats;
 mod store;
 mod update;
 mod upkeep;
+mod write_back;
 
 pub use batch::Many;
 pub use builder::{Builder, Near};
@@ -114,3 +152,7 @@ pub use key::{CacheKey, KEY_MAX, KeyBytes};
 pub use policy::Policy;
 pub use stats::Stats;
 pub use update::{Update, WriteError};
+pub use write_back::{
+    Ack, Change, DeadLetter, Drained, OnFull, Outcome, Sink, WriteBack, WriteBackCache, WriteBackError,
+    WriteBackStats,
+};

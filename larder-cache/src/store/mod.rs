@@ -226,6 +226,12 @@ impl Store {
         vec![[&names.value, key].concat(), names.meta.clone(), [&names.lease, key].concat()]
     }
 
+    /// The name of a key for something else that belongs to the namespace.
+    pub(crate) fn side_key(&self, word: &str) -> Vec<u8> {
+        let meta = &self.partitions[0].meta;
+        [&meta[..meta.len() - "meta".len()], word.as_bytes()].concat()
+    }
+
     async fn is_native(&self) -> Result<bool> {
         Ok(self.larder.server().await?.kind == Kind::Larder)
     }

@@ -12,4 +12,5 @@ mod install;
 mod support;
 mod tags;
 mod topologies;
+mod write_back;
 mod writes;

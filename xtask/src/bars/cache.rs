@@ -26,6 +26,8 @@ pub(super) const BARS: &[Bar] = bars! {
      longer than the promise", &["--lib", "nobody_reads_what_is_too_old"];
     "catalogue", "10 processes, 95 % reads, Zipf, 5,000 requests on 100 products in a time to live: at least 95 % fewer \
      queries, and one at most for each product and expiry", &["--test", "statements", "catalogue::"];
+    "write-back", "kill -9 at 500 random moments with LocalFsync: nothing acknowledged is lost, changes of a key stay in \
+     order, nothing deleted comes back", &["--test", "statements", "write_back::g1_"];
     "topologies", "a node of a cluster (3 + 3) killed under load, and a fail-over by sentinels: the same guarantees, no \
      restart; the other statements on that cluster", &["--test", "statements", "topologies::"];
 };
