@@ -13,6 +13,10 @@ use crate::run::{cargo, command, exists, logged};
 /// Programs, and the Debian packages they come from.
 const PROGRAMS: &[(&str, &str)] = &[("redis-server", "redis-server"), ("redis-cli", "redis-tools")];
 
+/// Programs that some tests need, the Debian packages they come from, and the tests, which are skipped by name without.
+const OPTIONAL_PROGRAMS: &[(&str, &str, &str)] =
+    &[("chromium", "chromium", "in a browser"), ("psql", "postgresql", "on PostgreSQL")];
+
 /// Folders whose packages npm installs.
 const NODE_FOLDERS: &[&str] = &["examples/express", "tests/node"];
 
@@ -21,7 +25,32 @@ const PYTHON_REQUIREMENTS: &str = "tests/python/requirements.txt";
 
 /// Installs everything; `false` when something is missing afterwards.
 pub(crate) fn run() -> bool {
-    [debian(), node(), python()].into_iter().all(|done| done)
+    let done = [debian(), node(), python()].into_iter().all(|done| done);
+    optional();
+    done
+}
+
+/// Installs what can be done without, where that is possible.
+fn optional() {
+    for (program, package, tests) in OPTIONAL_PROGRAMS {
+        if !exists(program) && is_root() && exists("apt-get") {
+            println!("installing {package}");
+            logged(
+                &format!("setup-{package}"),
+                vec![command("apt-get", &["update"]), apt_install(&[package])],
+            );
+        }
+        if !exists(program) {
+            println!("without {package} the tests {tests} are skipped");
+        }
+    }
+}
+
+fn apt_install(packages: &[&str]) -> Command {
+    let mut install = command("apt-get", &["install", "-y", "--no-install-recommends"]);
+    // The packages' own service must not start: tests start servers of their own.
+    install.args(packages).env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
+    install
 }
 
 fn debian() -> bool {
@@ -40,14 +69,8 @@ fn debian() -> bool {
         return false;
     }
     println!("installing {list}");
-    let install = || {
-        let mut install = command("apt-get", &["install", "-y", "--no-install-recommends"]);
-        // The packages' own service must not start: tests start servers of their own.
-        install.args(&packages).env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
-        install
-    };
     // Package lists may be old or, in a container, absent.
-    let outcome = logged("setup-debian", vec![command("apt-get", &["update"]), install()]);
+    let outcome = logged("setup-debian", vec![command("apt-get", &["update"]), apt_install(&packages)]);
     if !outcome.success {
         outcome.show_tail();
     }
