@@ -3,6 +3,7 @@
 mod bars;
 mod bench;
 mod compat;
+mod http;
 mod load;
 mod run;
 mod setup;

@@ -13,6 +13,7 @@ mod exact;
 mod faults;
 mod foundation;
 mod session;
+mod shop;
 mod terminal;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ pub(crate) const ISSUES: &[(u32, &[Bar])] = &[
     (4, durability::BARS),
     (5, cache::BARS),
     (6, session::BARS),
+    (7, shop::BARS),
     (8, terminal::BARS),
 ];
 
