@@ -65,18 +65,26 @@ pub(crate) unsafe fn unmap(memory: NonNull<u8>, size: usize, _align: usize) {
 /// a tenth of a second: the system's own threads were seen to wait for the end of those, the one that hands on what comes
 /// from the network among them.
 pub fn give_way() {
-    background(Duration::from_millis(8));
+    background(NICE, Duration::from_millis(8));
 }
 
 /// The same for a thread that works for half a millisecond at most, some of it under locks, and then rests. It asks for turns
 /// that are shorter than those of others and longer than its work, so that it is not interrupted while it has a lock that
 /// others may want. Between locks it yields.
 pub fn give_way_between_locks() {
-    background(Duration::from_micros(600));
+    background(NICE, Duration::from_micros(600));
 }
 
+/// The same for a thread that need not get on at all while others have work.
+pub fn give_way_to_all() {
+    background(19, Duration::from_millis(8));
+}
+
+/// Enough that others come first, and that a thread still gets a tenth of a busy processor.
+const NICE: i32 = 10;
+
 #[cfg(all(target_os = "linux", not(miri)))]
-fn background(turn: Duration) {
+fn background(nice: i32, turn: Duration) {
     /// The system's `struct sched_attr` as of its first version.
     #[repr(C)]
     #[derive(Default)]
@@ -93,8 +101,7 @@ fn background(turn: Duration) {
     let attributes = Attributes {
         size: size_of::<Attributes>() as u32,
         policy: libc::SCHED_BATCH as u32,
-        // Enough that others come first, and that this thread still gets a tenth of a busy processor.
-        nice: 10,
+        nice,
         runtime_ns: turn.as_nanos() as u64,
         ..Attributes::default()
     };
@@ -103,7 +110,7 @@ fn background(turn: Duration) {
 }
 
 #[cfg(any(not(target_os = "linux"), miri))]
-fn background(_turn: Duration) {}
+fn background(_nice: i32, _turn: Duration) {}
 
 /// Gives back the memory under whole pages of a mapping; they read as zeroes afterwards, and take memory again once
 /// they are written to. May do nothing but clear them.

@@ -1,19 +1,18 @@
 //! The background of an engine: what has to be done although no command asks for it.
 //!
 //! [`Engine::tick`] does a bounded amount of it and may be called by anybody who has time, a test with a still clock
-//! included. [`Runtime`] is the usual caller: one thread that ticks, and one that frees large values so that no command
-//! waits for that.
+//! included. [`Runtime`] is the usual caller: one thread that ticks, one that frees large values so that no command waits for
+//! that, and one that looks after the memory of entries.
 
 use crate::effects::Garbage;
 use crate::engine::Engine;
 use crate::lane::Lane;
-use crate::time::Clock;
 use larder_structures::slab;
-use larder_structures::sys::give_way_between_locks;
+use larder_structures::sys::{give_way_between_locks, give_way_to_all};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Weak};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, yield_now};
 use std::time::Duration;
 
 const TICK_MS: u64 = 100;
@@ -24,9 +23,6 @@ const TICK: Duration = Duration::from_millis(TICK_MS);
 /// Rest after a tick that did not get everything done. Work and rest are both short, so that a thread that has to share its
 /// processor with the ticker is soon back on it.
 const REST: Duration = Duration::from_micros(300);
-/// What is too long for a huge page, in microseconds, and how many times as long no other is cleared then.
-const SLOW_PAGE_US: u64 = 1000;
-const PAUSE_FACTOR: u64 = 200;
 
 /// What a tick left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,8 +55,8 @@ impl Engine {
 
 /// The background threads of an engine; they end when it is dropped.
 pub struct Runtime {
-    stop: Option<Sender<()>>,
-    ticker: Option<JoinHandle<()>>,
+    /// Each thread and what keeps it going.
+    threads: Vec<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Runtime {
@@ -72,13 +68,24 @@ impl Runtime {
         let (freer, garbage) = channel::<Garbage>();
         std::thread::Builder::new().name("larder-freer".into()).spawn(engine.freer.work(garbage))?;
         engine.freer.set(freer);
-        let (stop, stopped) = channel();
         let weak = Arc::downgrade(engine);
-        let ticker = std::thread::Builder::new()
-            .name("larder-ticker".into())
-            .spawn(move || tick_until(&weak, &stopped))?;
-        Ok(Runtime { stop: Some(stop), ticker: Some(ticker) })
+        Ok(Runtime {
+            threads: vec![
+                thread("larder-ticker", move |stopped| tick_until(&weak, stopped))?,
+                thread("larder-memory", keep_memory_ready)?,
+            ],
+        })
     }
+}
+
+/// Starts a thread that works until the sender is dropped.
+fn thread(
+    name: &str,
+    work: impl FnOnce(&Receiver<()>) + Send + 'static,
+) -> std::io::Result<(Sender<()>, JoinHandle<()>)> {
+    let (stop, stopped) = channel();
+    let handle = std::thread::Builder::new().name(name.into()).spawn(move || work(&stopped))?;
+    Ok((stop, handle))
 }
 
 fn tick_until(engine: &Weak<Engine>, stopped: &Receiver<()>) {
@@ -86,52 +93,37 @@ fn tick_until(engine: &Weak<Engine>, stopped: &Receiver<()>) {
     give_way_between_locks();
     let Some(mut lane) = engine.upgrade().map(|engine| engine.lane(false)) else { return };
     let mut rest = TICK;
-    let mut spares = Spares::default();
     while stopped.recv_timeout(rest) == Err(RecvTimeoutError::Timeout) {
         let Some(engine) = engine.upgrade() else { return };
-        let backlog = engine.tick(&mut lane);
-        let is_done = !spares.make(&*engine.clock) && backlog == Backlog::None;
-        rest = if is_done { TICK } else { REST };
+        rest = match engine.tick(&mut lane) {
+            Backlog::None => TICK,
+            Backlog::More => REST,
+        };
     }
 }
 
-/// When to make memory ready for the entries to come.
+/// Keeps as much memory ready for the entries to come as was lately needed, and gives back what nobody needs.
 ///
-/// To clear a huge page takes a tenth of a millisecond or two, but several where a virtual machine has to be given the
-/// memory first, and there is no interrupting it. So after a slow one there is a long pause, in which small pages do.
-#[derive(Default)]
-struct Spares {
-    decided_us: u64,
-    paused_until_us: u64,
-}
-
-impl Spares {
-    /// Makes at most one ready; returns whether to go on soon.
-    fn make(&mut self, clock: &dyn Clock) -> bool {
-        let now_us = clock.elapsed_us();
-        if now_us.saturating_sub(self.decided_us) >= TICK_MS * 1000 {
-            self.decided_us = now_us;
-            slab::prepare();
+/// A huge page takes a tenth of a millisecond or two to clear, and several where a virtual machine has to be given the memory
+/// first. So this is done by a thread of its own that has the last place in the queue for a processor: where one is idle,
+/// entries are in huge pages; where none is, small pages do.
+fn keep_memory_ready(stopped: &Receiver<()>) {
+    give_way_to_all();
+    while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+        slab::trim();
+        slab::prepare();
+        while slab::make_ready() {
+            yield_now();
         }
-        if now_us < self.paused_until_us {
-            return false;
-        }
-        let is_made = slab::make_ready();
-        let took_us = clock.elapsed_us().saturating_sub(now_us);
-        if took_us < SLOW_PAGE_US {
-            return is_made;
-        }
-        self.paused_until_us = now_us + took_us * PAUSE_FACTOR;
-        false
     }
 }
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(ticker) = self.ticker.take() {
+        for (stop, thread) in self.threads.drain(..) {
+            drop(stop);
             // A ticker that panicked has poisoned the engine; there is nothing to add here.
-            let _panicked = ticker.join();
+            let _panicked = thread.join();
         }
     }
 }

@@ -30,6 +30,8 @@ use std::time::Duration;
 const EVENTS_PER_TURN: usize = 128;
 /// Connections accepted in one turn.
 const ACCEPTS_PER_TURN: usize = 64;
+/// Turns after which the log is synced although there are always more requests.
+const OWED_TURNS_MAX: u32 = 4;
 /// Milliseconds between two looks at all connections for those that are overdue.
 const LOOK_EVERY_MS: u64 = 1000;
 /// Tokens from here on are listeners; below, places of connections.
@@ -53,6 +55,8 @@ pub(crate) struct EventLoop {
     held: Vec<u32>,
     /// How far the log had come when all of them were looked at last.
     looked_at_held: Option<SyncProgress>,
+    /// Turns for which the log has been waiting for this loop to sync it.
+    owed_turns: u32,
     log_waker: Arc<LogWaker>,
     mail: Vec<Mail>,
     next_look_ms: u64,
@@ -106,6 +110,7 @@ impl EventLoop {
             ready: Vec::new(),
             held: Vec::new(),
             looked_at_held: None,
+            owed_turns: 0,
             log_waker,
             mail: Vec::new(),
             next_look_ms: 0,
@@ -123,13 +128,14 @@ impl EventLoop {
             }
             self.note(&events);
             self.read_mail();
+            self.sync_if_owed();
             self.release_held();
             std::mem::swap(&mut self.ready, &mut working);
             self.read(&working);
             self.execute(&working);
             self.read_mail();
             // What they have written gets to the log's file before anybody is told.
-            self.server.engine.feed_log();
+            self.owed_turns = if self.server.engine.feed_log() { self.owed_turns + 1 } else { 0 };
             self.release_held();
             // Whoever was woken by these commands is in `ready` now, and is served in this turn as well.
             working.append(&mut self.ready);
@@ -143,7 +149,8 @@ impl EventLoop {
     /// Waits for events, unless there is something to do already.
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
         let has_arrivals = self.listeners.iter().any(|listening| listening.has_arrivals);
-        let may_wait = self.ready.is_empty() && !has_arrivals && self.mailbox.fall_asleep();
+        let has_work = !self.ready.is_empty() || has_arrivals || self.owed_turns > 0;
+        let may_wait = !has_work && self.mailbox.fall_asleep();
         let timeout_ms = if may_wait {
             self.next_look_ms.saturating_sub(self.lane.now_ms()).clamp(1, LOOK_EVERY_MS)
         } else {
@@ -157,6 +164,14 @@ impl EventLoop {
                 Ok(())
             }
             other => other,
+        }
+    }
+
+    /// Syncs the log for those who wait for it, once nobody has anything to add or that has gone on for long enough.
+    fn sync_if_owed(&mut self) {
+        if self.owed_turns > OWED_TURNS_MAX || (self.owed_turns > 0 && self.ready.is_empty()) {
+            self.owed_turns = 0;
+            self.server.engine.sync_log();
         }
     }
 

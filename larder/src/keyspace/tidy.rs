@@ -9,7 +9,8 @@
 //! not help, because what is left of it cannot be moved (members of large sets and fields of large hashes stay where they
 //! are), the next one waits until there are more holes.
 //!
-//! Pages that are free altogether go back to the system once nobody needed them for a while; see [`slab::trim`].
+//! Pages that are free altogether go back to the system once nobody needed them for a while; see [`slab::trim`], and
+//! [`crate::runtime`] for who calls it.
 
 use crate::engine::Engine;
 use larder_structures::slab;
@@ -48,7 +49,6 @@ impl Engine {
         let (tidying, now_us) = (&self.tidying, self.clock.elapsed_us());
         if now_us.saturating_sub(tidying.looked_us.load(Ordering::Relaxed)) >= LOOK_US {
             tidying.looked_us.store(now_us, Ordering::Relaxed);
-            slab::trim();
             if !tidying.is_walking.load(Ordering::Relaxed) {
                 self.look_for_holes();
             }

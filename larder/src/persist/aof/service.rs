@@ -19,8 +19,8 @@
 //! next time, until it is hardly a part of what a sync takes.
 //!
 //! To wake the feeder, and to be woken by it, costs two changes of threads, which is much beside a fast disk. So if the
-//! last sync has taken less than half a millisecond, the thread that has got the last write everybody waits for does the
-//! next one itself, before it sends its replies.
+//! last sync has taken less than half a millisecond, threads leave the feeder asleep and sync themselves: at once if it is
+//! the last write everybody waits for, else as soon as no connection has anything more to say ([`Engine::sync_log`]).
 //!
 //! # appendfsync everysec
 //!
@@ -305,25 +305,30 @@ impl Engine {
         self.aof.is_rewrite_wanted.load(Ordering::Acquire)
     }
 
-    /// Called after a turn, before its replies are sent: writes what it has appended, or lets the feeder do so.
+    /// Called after a turn, before its replies are sent: writes what it has appended, or lets the feeder do so. Returns
+    /// whether that is left to the caller, who calls [`Engine::sync_log`] after another look for requests, or after a few
+    /// more turns if there always are some.
     #[inline]
-    pub fn feed_log(&self) {
-        if self.log.is_read() && self.log.end() != self.aof.written.load(Ordering::Relaxed) {
-            self.feed_what_is_there();
-        }
+    #[must_use]
+    pub fn feed_log(&self) -> bool {
+        self.log.is_read()
+            && self.log.end() != self.aof.written.load(Ordering::Relaxed)
+            && self.feed_what_is_there()
     }
 
-    fn feed_what_is_there(&self) {
+    fn feed_what_is_there(&self) -> bool {
         if self.config.fsync() == Fsync::Always {
-            if !self.sync_here() {
-                self.hurry_sync();
+            if self.is_sync_short() && !self.has_gathered() {
+                return true;
             }
+            self.sync_log();
         } else if let Some(mut feeder) = self.aof.feeder.try_lock()
             && let Some(feeder) = &mut *feeder
         {
             self.feed(feeder);
         }
         self.hold_back_writers();
+        false
     }
 
     fn feed(&self, feeder: &mut Feeder) {
@@ -462,10 +467,22 @@ impl Engine {
         self.log.count() >= self.aof.bell.expected()
     }
 
-    /// Syncs what a turn has completed, if that takes hardly longer than to have it done. Returns whether it did.
-    fn sync_here(&self) -> bool {
+    /// Whether to sync takes hardly longer than to have it done.
+    fn is_sync_short(&self) -> bool {
         let sync_us = self.aof.gathering.sync_us.load(Ordering::Relaxed);
-        if sync_us == 0 || sync_us > SHORT_SYNC_US || !self.is_holding() || !self.has_gathered() {
+        sync_us > 0 && sync_us <= SHORT_SYNC_US && self.is_holding()
+    }
+
+    /// Syncs what is there, or has it done.
+    pub fn sync_log(&self) {
+        if !self.sync_here() {
+            self.hurry_sync();
+        }
+    }
+
+    /// Syncs what is there, if that does not take long and nobody else is at it. Returns whether it did.
+    fn sync_here(&self) -> bool {
+        if !self.is_sync_short() {
             return false;
         }
         let Some(mut locked) = self.aof.feeder.try_lock() else { return false };
