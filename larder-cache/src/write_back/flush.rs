@@ -20,7 +20,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 
@@ -83,27 +83,35 @@ impl<K: Send + Sync, V: Send + Sync, S: Sink<K, V>> AnySink<K, V> for S {
     }
 }
 
-/// Renews the lease, and the entries of what waits for long, until the queue is over.
-pub(super) async fn keep<K, V>(shared: std::sync::Weak<Shared<K, V>>)
+/// Renews the lease until the queue is over.
+pub(super) async fn keep_lease<K, V>(shared: Weak<Shared<K, V>>)
 where
     K: CacheKey + Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
-    let mut shown = Instant::now();
-    loop {
-        let Some(shared) = shared.upgrade().filter(|shared| !shared.state.lock().is_over) else { return };
+    while let Some(shared) = shared.upgrade().filter(|shared| !shared.state.lock().is_over) {
         shared.own().await;
-        if shown.elapsed() >= shared.cache.policy.ttl / 2 {
-            shown = Instant::now();
-            let waiting: Vec<_> =
-                shared.state.lock().queue.all().map(|item| (item.seq, Arc::clone(&item.kept))).collect();
-            for (seq, kept) in waiting {
-                shared.show(seq, &kept).await;
-            }
-        }
-        let pause = (shared.owner.lease / 3).min(shared.cache.policy.ttl / 4);
+        let pause = shared.owner.lease / 3;
         drop(shared);
-        tokio::time::sleep(pause.max(Duration::from_millis(10))).await;
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Renews the entries of what waits for long until the queue is over. They may be many, so the lease does not wait for it.
+pub(super) async fn keep_entries<K, V>(shared: Weak<Shared<K, V>>)
+where
+    K: CacheKey + Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    loop {
+        let Some(every) = shared.upgrade().map(|shared| shared.cache.policy.ttl / 3) else { return };
+        tokio::time::sleep(every.max(Duration::from_millis(10))).await;
+        let Some(shared) = shared.upgrade().filter(|shared| !shared.state.lock().is_over) else { return };
+        let waiting: Vec<_> =
+            shared.state.lock().queue.all().map(|item| (item.seq, Arc::clone(&item.kept))).collect();
+        for (seq, kept) in waiting {
+            shared.show(seq, &kept).await;
+        }
     }
 }
 
@@ -341,7 +349,7 @@ where
     }
 
     /// The task that flushes; it ends when the queue is closed, or empty and without handles.
-    pub(super) async fn flush_all(self: Arc<Self>, alive: std::sync::Weak<Alive>) {
+    pub(super) async fn flush_all(self: Arc<Self>, alive: Weak<Alive>) {
         let mut outages = 0;
         loop {
             let woken = self.work.notified();
@@ -494,6 +502,12 @@ where
         self.space.notify_waiters();
     }
 
+    /// Numbers begin with the fence, so that they go up even if nobody has written down the last one.
+    pub(super) fn count_from(&self, fence: u64) {
+        let mut state = self.state.lock();
+        state.queue.seq = state.queue.seq.max(fence << 40);
+    }
+
     /// Renews the lease, or asks for it again.
     async fn own(&self) {
         // An error is no answer: the lease lasts for as long as it does.
@@ -502,6 +516,7 @@ where
         if claim == Claim::Refused {
             return;
         }
+        self.count_from(self.owner.fence());
         if let Some(writer) = &self.writer {
             writer.note(vec![Record::Owner { fence: self.owner.fence(), token: self.owner.token.clone() }]);
         }
@@ -565,6 +580,28 @@ where
         letters
             .map(|refused| DeadLetter { change: Change(refused.item.clone()), why: refused.why.clone() })
             .collect()
+    }
+
+    /// Makes a new change of a dead letter, unless one of its key waits.
+    pub(super) async fn retry(&self, seq: u64) -> Result<bool, WriteBackError> {
+        let Some(refused) = self.state.lock().queue.dead.remove(&seq) else { return Ok(false) };
+        let Item { key, kept, .. } = refused.item.clone();
+        let entered = async {
+            let room = self.admit(&kept.key).await?;
+            let _turn = self.turn(&kept.key).lock().await;
+            if self.state.lock().queue.has(&kept.key) {
+                return Ok(false);
+            }
+            self.enter(key.clone(), Arc::clone(&kept), room, None).await.map(|_| true)
+        };
+        let entered = entered.await;
+        match (&entered, &self.writer) {
+            // If this is lost, the letter is there again after a restart.
+            (Ok(true), Some(writer)) => writer.note(vec![Record::Done { seq, key: log_key(&key)? }]),
+            (Ok(true), None) => {}
+            _ => _ = self.state.lock().queue.dead.insert(seq, refused),
+        }
+        entered
     }
 
     pub(super) async fn discard(&self, seq: u64) -> Result<bool, WriteBackError> {

@@ -77,8 +77,8 @@ impl<K, V> Change<K, V> {
         self.0.kept.value.as_ref()
     }
 
-    /// The number of the change. It goes up from change to change, over restarts too: a source that keeps it beside what
-    /// it stores recognizes a change that it has already.
+    /// The number of the change. It goes up from change to change, over restarts too, unless there is no log and the
+    /// backend has lost its memory: a source that keeps it beside what it stores recognizes a change that it has already.
     pub fn seq(&self) -> u64 {
         self.0.seq
     }
@@ -492,6 +492,17 @@ where
     /// What the source does not take, oldest first. The cache has no entry for it.
     pub fn dead_letters(&self) -> Vec<DeadLetter<K, V>> {
         self.shared.dead_letters()
+    }
+
+    /// Tries a dead letter again, as a new change: it overwrites what was changed after it. Returns false, and leaves it,
+    /// if a change of its key waits, or if there is no such letter.
+    ///
+    /// # Errors
+    /// As [`WriteBackCache::put`]: it is still there.
+    pub async fn retry(&self, seq: u64) -> Result<bool, WriteBackError> {
+        let shared = Arc::clone(&self.shared);
+        let work = tokio::spawn(async move { shared.retry(seq).await });
+        work.await.map_err(|error| WriteBackError::Source(format!("it was not tried again: {error}")))?
     }
 
     /// Forgets a dead letter, by the number of its change; returns whether there was one.

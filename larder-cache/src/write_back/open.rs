@@ -1,6 +1,6 @@
 //! Opening a queue, and going on with what its log has.
 
-use super::flush::{Alive, SOMEBODY_ELSE, Shared, State, TURNS, keep};
+use super::flush::{Alive, SOMEBODY_ELSE, Shared, State, TURNS, keep_entries, keep_lease};
 use super::log::{Log, Record, Unusable, Wanted};
 use super::owner::{Claim, Owner};
 use super::queue::{Item, Queue, Refused};
@@ -76,11 +76,13 @@ where
         over: Notify::new(),
         flusher: Mutex::new(None),
     });
+    shared.count_from(shared.owner.fence());
     shared.resume(wanted, claim).await?;
     let alive = Arc::new(Alive(work));
     let flusher = tokio::spawn(Arc::clone(&shared).flush_all(Arc::downgrade(&alive)));
     *shared.flusher.lock() = Some(flusher);
-    tokio::spawn(keep(Arc::downgrade(&shared)));
+    tokio::spawn(keep_lease(Arc::downgrade(&shared)));
+    tokio::spawn(keep_entries(Arc::downgrade(&shared)));
     Ok((shared, alive))
 }
 

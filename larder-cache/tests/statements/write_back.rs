@@ -228,6 +228,16 @@ async fn g4_a_key_that_fails_becomes_a_dead_letter_while_others_flow() {
         put(&queue, "bad", 2).await;
         assert_eq!(flush_when_up(&queue, &table).await, Err(WriteBackError::Source("too long".to_owned())));
         assert_eq!(queue.stats().failures, 1);
+        // When the source has been put right, it is tried again by hand.
+        table.dislike(None);
+        let seq = queue.dead_letters()[0].change().seq();
+        assert!(queue.retry(seq).await.expect("it is taken"));
+        assert!(!queue.retry(seq).await.expect("it is no letter any more"));
+        all_flushed(&queue).await;
+        assert_eq!(table.of("bad"), [Some(2)], "{}", backend.name);
+        assert_eq!(queue.close(SECOND * 60).await, Drained { left: 0, dead: 0 });
+        let queue = open(&larder, &table, how().log(&log)).await;
+        assert!(queue.dead_letters().is_empty());
     })
     .await;
 }
@@ -358,6 +368,7 @@ async fn g7_one_process_at_a_time_owns_a_queue_and_its_fence_goes_up() {
         all_flushed(&queue).await;
         let fences: Vec<u64> = table.lines().iter().map(|line| line.3).collect();
         assert!(fences.is_sorted_by(|one, next| one < next), "{fences:?}");
+        assert!(table.lines().is_sorted_by(|one, next| one.2 < next.2), "numbers go up without a log");
     })
     .await;
 }
