@@ -81,9 +81,9 @@ impl SessionAdmin {
         let native = self.native()?;
         let Some(bytes) = self.config.larder.get(native.key(&handle.0)).await? else { return Ok(false) };
         let user = native.meta_of(&bytes).map_or(Value::Null, |meta| meta.user);
-        let expected = self.config.events.expect(&handle.0, Why::Revoked);
+        let expected = self.config.events.expect(&handle.0, &user, Why::Revoked);
         let was_there = self.config.larder.del(&[native.key(&handle.0)]).await? > 0;
-        expected.happened(was_there, &user);
+        expected.happened(was_there);
         if !user.is_null() {
             self.config.index(native).remove(&user, &handle.0).await?;
         }
@@ -132,9 +132,9 @@ pub(crate) async fn end(
     let Listed { handle, mut bytes, .. } = listed;
     let key = native.key(&handle);
     let was_there = loop {
-        let expected = config.events.expect(&handle, why);
+        let expected = config.events.expect(&handle, user, why);
         if config.larder.compare_and_delete(&key, &bytes).await? {
-            expected.happened(true, user);
+            expected.happened(true);
             break true;
         }
         drop(expected);

@@ -1,9 +1,10 @@
 //! What becomes of sessions, for whoever wants to know.
 //!
-//! What this program does to a session it tells itself. With the engine in this process it also hears what the engine
-//! does: the first listener starts a task that follows the engine's own feed of keys, so that every end is told once,
-//! with its cause: that a session expired, was evicted, or was deleted by a command. The feed has no values, so the task
-//! remembers which user each live session has (some 100 bytes each, for as long as anybody listens).
+//! Of sessions on a server, what this program does to them is told by whoever does it. With the engine in this process
+//! ends come from one place alone: the first listener starts a task that follows the engine's own feed of keys, so that
+//! every end is told once, with its cause: that a session expired, was evicted, or was deleted by a command. Whoever
+//! ends a session here says beforehand why. The feed has no values, so the task remembers which user each live session
+//! has (some 100 bytes each). When nobody listens any more, the task ends and all of that is forgotten.
 
 use crate::native::keys::HANDLE_CHARS;
 use crate::native::meta::Meta;
@@ -13,12 +14,12 @@ use larder_client::engine::effects::{Class, Event, EventListener, Heard, KeyEven
 use parking_lot::Mutex;
 use serde_json::Value;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 /// Events kept for a listener that is slow; then the oldest are dropped, and it is told how many.
 const KEPT: usize = 4_096;
@@ -130,11 +131,14 @@ impl SessionEvents {
 /// Who tells of events.
 pub(crate) struct Events {
     sender: broadcast::Sender<SessionEvent>,
-    /// Whether a task follows the engine: it tells of ends then.
-    is_followed: AtomicBool,
-    /// Why sessions are being ended by this program, for that task.
-    expected: Mutex<HashMap<String, Why>>,
-    /// The sessions that are alive, for that task, and who their users are.
+    /// Whether the engine is in this process: a follower tells of ends then.
+    is_embedded: bool,
+    /// Whether the follower has found who is there; its end is gone when it is. Listeners come, and the follower goes,
+    /// behind this lock.
+    follower: Mutex<Option<watch::Receiver<bool>>>,
+    /// The ends that this program is about to cause, for the follower: why, and whose session it is.
+    expected: Mutex<HashMap<String, (Why, Value)>>,
+    /// The sessions that are alive, for the follower, and who their users are.
     users: Mutex<HashMap<String, Value>>,
 }
 
@@ -142,16 +146,22 @@ pub(crate) struct Events {
 pub(crate) struct Expected<'a> {
     events: &'a Events,
     handle: &'a str,
+    user: &'a Value,
     why: Why,
+    /// Whether the note for the follower is to be taken back.
     is_noted: bool,
 }
 
+fn is_running(follower: Option<&watch::Receiver<bool>>) -> bool {
+    follower.is_some_and(|follower| follower.has_changed().is_ok())
+}
+
 impl Events {
-    pub(crate) fn new() -> Events {
-        let sender = broadcast::channel(KEPT).0;
+    pub(crate) fn new(is_embedded: bool) -> Events {
         Events {
-            sender,
-            is_followed: AtomicBool::new(false),
+            sender: broadcast::channel(KEPT).0,
+            is_embedded,
+            follower: Mutex::default(),
             expected: Mutex::default(),
             users: Mutex::default(),
         }
@@ -162,31 +172,68 @@ impl Events {
         let _ = self.sender.send(event);
     }
 
-    /// Notes who a session's user is about to be: the session may be gone before anybody can look.
-    pub(crate) fn note_user(&self, handle: &str, user: &Value) {
-        if self.is_followed.load(Ordering::Acquire) {
-            self.users.lock().insert(handle.to_owned(), user.clone());
+    fn is_followed(&self) -> bool {
+        is_running(self.follower.lock().as_ref())
+    }
+
+    /// Whether nobody listens any more; all that was remembered for that is forgotten then.
+    fn stops_following(&self) -> bool {
+        let mut follower = self.follower.lock();
+        let stops = self.sender.receiver_count() == 0;
+        if stops {
+            *follower = None;
+            self.users.lock().clear();
+            self.expected.lock().clear();
+        }
+        stops
+    }
+
+    /// Notes who the user of a session that is about to be made is: it may be gone before anybody can look. Returns
+    /// whether there was something to note.
+    pub(crate) fn note_user(&self, handle: &str, user: &Value) -> bool {
+        if !self.is_embedded || !self.is_followed() {
+            return false;
+        }
+        match self.users.lock().entry(handle.to_owned()) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(entry) => {
+                entry.insert(user.clone());
+                true
+            }
         }
     }
 
-    pub(crate) fn expect<'a>(&'a self, handle: &'a str, why: Why) -> Expected<'a> {
-        let is_noted = self.is_followed.load(Ordering::Acquire);
-        if is_noted {
-            self.expected.lock().insert(handle.to_owned(), why);
+    /// Takes such a note back.
+    pub(crate) fn forget_user(&self, handle: &str) {
+        self.users.lock().remove(handle);
+    }
+
+    /// Says that a session is about to be ended.
+    pub(crate) fn expect<'a>(&'a self, handle: &'a str, user: &'a Value, why: Why) -> Expected<'a> {
+        if self.is_embedded {
+            self.expected.lock().insert(handle.to_owned(), (why, user.clone()));
         }
-        Expected { events: self, handle, why, is_noted }
+        Expected { events: self, handle, user, why, is_noted: self.is_embedded }
     }
 
     /// The events from now on.
     pub(crate) async fn listen(self: &Arc<Events>, larder: &Larder, prefix: &str) -> SessionEvents {
-        let receiver = self.sender.subscribe();
-        if let Some(engine) = larder.engine()
-            && !self.is_followed.swap(true, Ordering::AcqRel)
-        {
-            let heard = engine.engine().listen(ENGINE_KEPT);
-            let follower = Follower { larder: larder.clone(), prefix: prefix.to_owned() };
-            follower.take_stock(self).await;
-            tokio::spawn(follower.follow(heard, Arc::downgrade(self)));
+        let (receiver, mut stock) = {
+            let mut follower = self.follower.lock();
+            let receiver = self.sender.subscribe();
+            let engine = larder.engine();
+            if let Some(engine) = engine.filter(|_| !is_running(follower.as_ref())) {
+                let heard = engine.engine().listen(ENGINE_KEPT);
+                let (found_all, stock) = watch::channel(false);
+                let task = Follower { larder: larder.clone(), prefix: prefix.to_owned(), db: engine.db() };
+                tokio::spawn(task.follow(heard, Arc::downgrade(self), found_all));
+                *follower = Some(stock);
+            }
+            (receiver, follower.clone())
+        };
+        if let Some(stock) = &mut stock {
+            // An error means that the follower is gone, with the runtime it ran on.
+            let _ = stock.wait_for(|found_all| *found_all).await;
         }
         SessionEvents(receiver)
     }
@@ -194,13 +241,16 @@ impl Events {
 
 impl Expected<'_> {
     /// The store has answered. `was_there` says whether this is what ended the session.
-    pub(crate) fn happened(mut self, was_there: bool, user: &Value) {
-        if self.is_noted {
-            // What was there is the follower's to tell.
-            self.is_noted = !was_there;
-        } else if was_there {
+    pub(crate) fn happened(mut self, was_there: bool) {
+        if !was_there {
+            return;
+        }
+        if !self.events.is_embedded {
             let (handle, why) = (SessionHandle(self.handle.to_owned()), self.why);
-            self.events.tell(SessionEvent::Ended { handle, user: user.clone(), why });
+            self.events.tell(SessionEvent::Ended { handle, user: self.user.clone(), why });
+        } else if self.events.is_followed() {
+            // The follower tells of it, and takes the note.
+            self.is_noted = false;
         }
     }
 }
@@ -217,6 +267,7 @@ impl Drop for Expected<'_> {
 struct Follower {
     larder: Larder,
     prefix: String,
+    db: usize,
 }
 
 impl Follower {
@@ -247,10 +298,17 @@ impl Follower {
         }
     }
 
-    async fn follow(self, heard: EventListener, events: Weak<Events>) {
+    async fn follow(self, heard: EventListener, events: Weak<Events>, found_all: watch::Sender<bool>) {
+        if let Some(events) = events.upgrade() {
+            self.take_stock(&events).await;
+        }
+        found_all.send_replace(true);
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let Some(events) = events.upgrade() else { return };
+            if events.stops_following() {
+                return;
+            }
             while let Some(heard) = heard.poll() {
                 match heard {
                     Heard::Event(event) => self.hear(&event, &events),
@@ -265,17 +323,21 @@ impl Follower {
     }
 
     fn hear(&self, event: &KeyEvent, events: &Events) {
-        let Some(handle) = self.handle_in(&event.key) else { return };
+        let Some(handle) = self.handle_in(&event.key).filter(|_| event.db == self.db) else { return };
+        let mut expected = None;
         let why = match event.event.class {
             Class::Expired => Why::Expired,
             Class::Evicted => Why::Evicted,
-            _ if event.event == Event::DEL => events.expected.lock().remove(&handle).unwrap_or(Why::Deleted),
+            _ if event.event == Event::DEL => {
+                expected = events.expected.lock().remove(&handle);
+                expected.as_ref().map_or(Why::Deleted, |(why, _)| *why)
+            }
             Class::String => return self.meet(handle, events),
             _ => return,
         };
-        let user = events.users.lock().remove(&handle);
-        if let Some(user) = user {
-            events.tell(SessionEvent::Ended { handle: SessionHandle(handle), user, why });
-        }
+        let known = events.users.lock().remove(&handle);
+        // Whoever ended it has just read whose it was.
+        let user = expected.map(|(_, user)| user).or(known).unwrap_or(Value::Null);
+        events.tell(SessionEvent::Ended { handle: SessionHandle(handle), user, why });
     }
 }

@@ -62,7 +62,8 @@ impl Sessions {
     fn of(larder: Larder, profile: Profile) -> Sessions {
         let outage = profile.native().map(|native| native.outage);
         let seen = Seen::new(matches!(outage, Some(Outage::ReadOnly(_))));
-        Sessions { config: Arc::new(Config { larder, profile, events: Arc::new(Events::new()), seen }) }
+        let events = Arc::new(Events::new(larder.engine().is_some()));
+        Sessions { config: Arc::new(Config { larder, profile, events, seen }) }
     }
 
     /// The layer for [`axum::Router::layer`](https://docs.rs/axum/0.8/axum/struct.Router.html#method.layer).
@@ -78,7 +79,11 @@ impl Sessions {
     }
 
     /// What becomes of native sessions from now on. With the engine in this process each end of a session is told once,
-    /// with its cause; of sessions on a server, what this program does to them is.
+    /// with its cause, but for sessions that are swept away together with all other keys (FLUSHDB, FLUSHALL); of sessions
+    /// on a server, what this program does to them is told.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, if the engine is in this process.
     pub async fn events(&self) -> SessionEvents {
         let prefix = self.config.profile.native().map_or("", |native| &native.prefix);
         self.config.events.listen(&self.config.larder, prefix).await

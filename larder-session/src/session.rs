@@ -234,8 +234,13 @@ impl Session {
         };
         // Before the login counts, so that no session of the user is ever unlisted.
         config.index(native).add(user, &handle, native.idle, true).await?;
-        config.events.note_user(&handle, user);
-        state.commit(config).await?;
+        let is_noted = config.events.note_user(&handle, user);
+        if let Err(error) = state.commit(config).await {
+            if is_noted {
+                config.events.forget_user(&handle);
+            }
+            return Err(error);
+        }
         if let Some(before) = before.filter(|before| before != user && !before.is_null()) {
             config.index(native).remove(&before, &handle).await?;
         }

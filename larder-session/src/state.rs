@@ -539,9 +539,9 @@ async fn end_stored(config: &Config, id: &str, user: &Value, why: Why) -> Result
     };
     let handle = handle_of(id);
     config.seen.forget(id);
-    let expected = config.events.expect(handle, why);
+    let expected = config.events.expect(handle, user, why);
     let was_there = config.larder.del(&[native.key(handle)]).await? > 0;
-    expected.happened(was_there, user);
+    expected.happened(was_there);
     if !user.is_null() {
         config.index(native).remove(user, handle).await?;
     }

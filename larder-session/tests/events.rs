@@ -62,6 +62,39 @@ async fn s27_each_end_is_told_once_to_each_listener_with_its_cause() {
 }
 
 #[tokio::test]
+async fn s27_ends_are_told_from_the_moment_on_at_which_listening_has_begun_and_begun_again() {
+    let larder = Larder::open("embedded://").await.unwrap();
+    let sessions = native_sessions(&larder, native());
+    let app = support::native_routes().layer(sessions.layer());
+    for round in 0..3 {
+        let cookie = ask(&app, "/login?user=ann", None).await.cookie();
+        // Of listeners that begin together none is there before the sessions are found.
+        let (mut first, mut second) = tokio::join!(sessions.events(), sessions.events());
+        ask(&app, "/logout", Some(&cookie)).await;
+        for listener in [&mut first, &mut second] {
+            assert_eq!(ends(listener, 1).await, [(json!("ann"), Why::Logout)], "{round}");
+        }
+        drop((first, second));
+        // Whether the task that told of it is still there when the next ones come, is a matter of chance.
+        tokio::time::sleep(Duration::from_millis([0, 100, 0][round])).await;
+    }
+}
+
+#[tokio::test]
+async fn a_login_that_fails_leaves_the_listeners_with_the_user_that_is() {
+    let larder = Larder::open("embedded://").await.unwrap();
+    let sessions = native_sessions(&larder, native().limit_per_user(1, Overflow::Refuse).max_bytes(250));
+    let app = support::native_routes().layer(sessions.layer());
+    let cookie = ask(&app, "/login?user=ann", None).await.cookie();
+    let mut events = sessions.events().await;
+    let too_long = "x".repeat(250);
+    assert_eq!(ask(&app, &format!("/login?user={too_long}"), Some(&cookie)).await.status, 413);
+    let key = format!("session:{}", &cookie["__Host-sid=".len()..][..16]);
+    larder.del(&[key]).await.unwrap();
+    assert_eq!(ends(&mut events, 1).await, [(json!("ann"), Why::Deleted)]);
+}
+
+#[tokio::test]
 async fn s27_an_eviction_is_told_as_one() {
     let larder = Larder::open("embedded://").await.unwrap();
     let sessions = native_sessions(&larder, native());

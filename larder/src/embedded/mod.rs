@@ -114,6 +114,11 @@ impl Larder {
         &self.home.engine
     }
 
+    /// The number of the database that this handle is on.
+    pub fn db(&self) -> usize {
+        self.db
+    }
+
     /// A handle on another of the engine's databases. `None` if it has none of this number.
     pub fn database(&self, db: usize) -> Option<Larder> {
         (db < self.home.engine.config.databases).then(|| Larder { home: Arc::clone(&self.home), db })
