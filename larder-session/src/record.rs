@@ -84,6 +84,11 @@ impl Record {
         self.named(name).pop().map(|member| &self.text[member.value])
     }
 
+    /// All that follows the name of the first member, if it is this one, as it is spelled: for what each request reads.
+    pub(crate) fn after_first(&self, name: &str) -> Option<&str> {
+        self.text.strip_prefix("{\"")?.strip_prefix(name)?.strip_prefix("\":")
+    }
+
     /// Puts a raw value in the place of a member's value, or a new member at the end.
     pub(crate) fn set(&mut self, name: &str, raw: &str) {
         if let Some(member) = self.named(name).pop() {

@@ -109,15 +109,19 @@ impl Meta {
     }
 
     pub(crate) fn read(record: &Record) -> Result<Meta> {
+        // It is the first member unless somebody else has written the record.
+        let raw = record.after_first(MEMBER).or_else(|| record.get(MEMBER));
         let corrupt =
             || SessionError::Corrupt("it lacks what a session of this profile begins with".to_owned());
-        Meta::parse(record.get(MEMBER).ok_or_else(corrupt)?).ok_or_else(corrupt)
+        raw.and_then(Meta::parse).ok_or_else(corrupt)
     }
 
+    /// What is at the beginning of `raw`; what follows is of no interest.
     fn parse(raw: &str) -> Option<Meta> {
         type Raw = (u64, u64, u64, String, Value, u64, String, String, String, u64);
-        let (created_s, seen, rotated, hash, user, login, ip, agent, previous, previous_until_s): Raw =
-            serde_json::from_str(raw).ok()?;
+        let first = serde_json::Deserializer::from_str(raw).into_iter::<Raw>().next();
+        let (created_s, seen, rotated, hash, user, login, ip, agent, previous, previous_until_s) =
+            first?.ok()?;
         Some(Meta {
             created_s,
             seen_s: created_s.checked_add(seen)?,
@@ -208,6 +212,9 @@ mod tests {
         assert_eq!(meta.standing("handle..........secret", now), Standing::Previous);
         assert_eq!(meta.standing("handle..........secret", now + Duration::from_secs(10)), Standing::Void);
         assert_eq!(meta.standing("handle..........no", now), Standing::Void);
+        let behind =
+            format!("{{\"cart\":[1],{}", record.text().replacen('{', "", 1).replacen(",\"cart\":[1]", "", 1));
+        assert_eq!(Meta::read(&Record::parse(behind.into()).expect("JSON")), Ok(meta));
         assert!(!record.text().contains("secret") && !record.text().contains("other"), "{}", record.text());
     }
 
