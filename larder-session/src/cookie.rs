@@ -26,10 +26,54 @@ pub(crate) fn fresh_id() -> Result<String, getrandom::Error> {
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
-fn mac(id: &str, secret: &str) -> Hmac<Sha256> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
-    mac.update(id.as_bytes());
-    mac
+/// A secret, ready to sign: what depends on it alone has been computed. Wiped from memory when it is dropped.
+#[derive(Clone)]
+pub(crate) struct Signer {
+    mac: Hmac<Sha256>,
+}
+
+impl Signer {
+    /// Of a secret of any length.
+    pub(crate) fn new(secret: &[u8]) -> Signer {
+        Signer { mac: Hmac::new_from_slice(secret).expect("HMAC takes keys of any length") }
+    }
+
+    /// The signature's hash over what it is fed with.
+    pub(crate) fn mac(&self) -> Hmac<Sha256> {
+        self.mac.clone()
+    }
+
+    fn of(&self, id: &str) -> Hmac<Sha256> {
+        let mut mac = self.mac();
+        mac.update(id.as_bytes());
+        mac
+    }
+
+    fn sign(&self, id: &str) -> String {
+        format!("{id}.{}", STANDARD_NO_PAD.encode(self.of(id).finalize().into_bytes()))
+    }
+
+    /// The value of a cookie for an id.
+    pub(crate) fn cookie_value(&self, id: &str) -> String {
+        encode_component(&format!("s:{}", self.sign(id)))
+    }
+}
+
+/// Bytes of a decoded signature, or `None` for a text that is none. Bits that the encoder leaves zero must be zero, so
+/// that one signature has one spelling.
+pub(crate) fn decode_signature(engine: &impl Engine, text: &str) -> Option<[u8; 32]> {
+    // Room for as many bytes as a text of this length may stand for.
+    let mut bytes = [0; 33];
+    let length = engine.decode_slice(text, &mut bytes).ok()?;
+    bytes[..length].try_into().ok()
+}
+
+/// The id of a signed value and which of the signers signed it. Compares in constant time.
+pub(crate) fn unsign_by<'a>(signed: &'a str, signers: &[Signer]) -> Option<(&'a str, usize)> {
+    let (id, signature) = signed.rsplit_once('.')?;
+    let signature = decode_signature(&STANDARD_NO_PAD, signature)?;
+    let by = signers.iter().position(|signer| signer.of(id).verify_slice(&signature).is_ok())?;
+    (!id.is_empty()).then_some((id, by))
 }
 
 /// An id with its signature, as the npm package `cookie-signature` writes it: `id.signature`.
@@ -41,16 +85,13 @@ fn mac(id: &str, secret: &str) -> Hmac<Sha256> {
 /// );
 /// ```
 pub fn sign(id: &str, secret: &str) -> String {
-    format!("{id}.{}", STANDARD_NO_PAD.encode(mac(id, secret).finalize().into_bytes()))
+    Signer::new(secret.as_bytes()).sign(id)
 }
 
 /// The id of a signed value and which of the secrets signed it, or `None` when none did. Compares in constant time.
 pub fn unsign<'a>(signed: &'a str, secrets: &[String]) -> Option<(&'a str, usize)> {
-    let (id, signature) = signed.rsplit_once('.')?;
-    // Decoding refuses bits that the encoder leaves zero, so that one signature has one spelling.
-    let signature = STANDARD_NO_PAD.decode(signature).ok()?;
-    let by = secrets.iter().position(|secret| mac(id, secret).verify_slice(&signature).is_ok())?;
-    (!id.is_empty()).then_some((id, by))
+    let signers: Vec<Signer> = secrets.iter().map(|secret| Signer::new(secret.as_bytes())).collect();
+    unsign_by(signed, &signers)
 }
 
 /// The value of a cookie for an id: signed and encoded for a header.
@@ -59,7 +100,7 @@ pub fn unsign<'a>(signed: &'a str, secrets: &[String]) -> Option<(&'a str, usize
 /// assert!(larder_session::cookie_value("a+b", "secret").starts_with("s%3Aa%2Bb."));
 /// ```
 pub fn cookie_value(id: &str, secret: &str) -> String {
-    encode_component(&format!("s:{}", sign(id, secret)))
+    Signer::new(secret.as_bytes()).cookie_value(id)
 }
 
 /// What JavaScript's `encodeURIComponent` does.

@@ -1,18 +1,21 @@
 //! The settings of sessions that an Express application shares.
 
-use crate::cookie::SameSite;
+use crate::cookie::{SameSite, Signer};
 use crate::record::is_reserved;
 use serde_json::{Map, Value};
 use std::fmt;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// Settings, named as express-session and connect-redis name theirs, with their defaults.
 ///
-/// `Debug` shows no secret.
+/// `Debug` shows no secret, and they are wiped from memory when the settings are dropped.
 #[derive(Clone)]
 #[must_use]
 pub struct ExpressProfile {
-    pub(crate) secrets: Vec<String>,
+    /// The secrets, ready to sign.
+    pub(crate) signers: Vec<Signer>,
+    has_empty_secret: bool,
     pub(crate) name: String,
     pub(crate) prefix: String,
     pub(crate) max_age: Option<Duration>,
@@ -60,8 +63,11 @@ impl fmt::Debug for ExpressProfile {
 impl ExpressProfile {
     /// Settings with these secrets: the first signs, all verify.
     pub fn new<S: Into<String>>(secrets: impl IntoIterator<Item = S>) -> ExpressProfile {
+        let secrets: Vec<Zeroizing<String>> =
+            secrets.into_iter().map(|secret| Zeroizing::new(secret.into())).collect();
         ExpressProfile {
-            secrets: secrets.into_iter().map(Into::into).collect(),
+            signers: secrets.iter().map(|secret| Signer::new(secret.as_bytes())).collect(),
+            has_empty_secret: secrets.iter().any(|secret| secret.is_empty()),
             name: "connect.sid".to_owned(),
             prefix: "sess:".to_owned(),
             max_age: None,
@@ -165,8 +171,8 @@ impl ExpressProfile {
         let is_host = self.name.starts_with("__Host-");
         let is_none = self.same_site == Some(SameSite::None);
         let refusals = [
-            (self.secrets.is_empty(), "there is no secret to sign cookies with"),
-            (self.secrets.iter().any(String::is_empty), "a secret is empty"),
+            (self.signers.is_empty(), "there is no secret to sign cookies with"),
+            (self.has_empty_secret, "a secret is empty"),
             (!is_token(&self.name), "the cookie's name has characters that no cookie has, or none"),
             (
                 !self.path.starts_with('/') || !is_attribute(&self.path),

@@ -13,7 +13,7 @@ use crate::stale::Seen;
 use crate::state::Config;
 use axum_core::response::{IntoResponse, Response};
 use http::Request;
-use http::header::{CACHE_CONTROL, HeaderValue, SET_COOKIE, USER_AGENT};
+use http::header::{CACHE_CONTROL, COOKIE, HeaderValue, SET_COOKIE, USER_AGENT};
 use http::request::Parts;
 use larder_client::Larder;
 use std::fmt;
@@ -63,7 +63,8 @@ impl Sessions {
         let outage = profile.native().map(|native| native.outage);
         let seen = Seen::new(matches!(outage, Some(Outage::ReadOnly(_))));
         let events = Arc::new(Events::new(larder.engine().is_some()));
-        Sessions { config: Arc::new(Config { larder, profile, events, seen }) }
+        let fresh = profile.fresh_record();
+        Sessions { config: Arc::new(Config { larder, profile, fresh, events, seen }) }
     }
 
     /// The layer for [`axum::Router::layer`](https://docs.rs/axum/0.8/axum/struct.Router.html#method.layer).
@@ -112,18 +113,13 @@ pub struct SessionService<S> {
 }
 
 /// Refuses a request that another site may have forged.
-async fn check_origin(
-    config: &Config,
-    parts: &Parts,
-    session: &Session,
-    is_presented: bool,
-) -> Result<(), SessionError> {
+async fn check_origin(config: &Config, parts: &Parts, session: &Session) -> Result<(), SessionError> {
     let Some(csrf) = config.profile.native().and_then(|native| native.csrf.as_ref()) else { return Ok(()) };
     let is_genuine = match csrf.judge(parts) {
         Finding::Genuine => true,
         Finding::Forged => false,
         // Without an id of a session there is nothing to misuse.
-        Finding::Unproven if !is_presented => true,
+        Finding::Unproven if !session.is_presented().await => true,
         Finding::Unproven => {
             let token = parts.headers.get(TOKEN_HEADER).and_then(|token| token.to_str().ok());
             session.is_token(token.unwrap_or_default()).await?
@@ -156,12 +152,11 @@ where
                 return inner.call(request).await;
             }
             let (mut parts, body) = request.into_parts();
-            let presented = config.profile.presented(&parts.headers);
-            let is_presented = !presented.is_empty();
+            let cookies = parts.headers.get_all(COOKIE).iter().cloned().collect();
             let ip = config.profile.native().and_then(|native| native.find_ip.as_ref()?(&parts));
             let visitor = Visitor { ip, agent: parts.headers.get(USER_AGENT).cloned() };
-            let session = Session::new(Arc::clone(&config), presented, visitor);
-            if let Err(error) = check_origin(&config, &parts, &session, is_presented).await {
+            let session = Session::new(Arc::clone(&config), cookies, visitor);
+            if let Err(error) = check_origin(&config, &parts, &session).await {
                 return Ok(error.into_response());
             }
             parts.extensions.insert(session.clone());

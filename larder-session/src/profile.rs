@@ -1,17 +1,18 @@
 //! What the two kinds of sessions do differently: how an id is presented, where its record is and what it is worth, and
 //! what a record looks like when it is written.
 
-use crate::cookie::{cookie_value, first_of, fresh_id, iso_date, set_cookie, unsign, values_of};
+use crate::cookie::{first_of, fresh_id, iso_date, set_cookie, unsign_by, values_of};
 use crate::error::{Result, SessionError};
 use crate::express::ExpressProfile;
 use crate::native::NativeProfile;
 use crate::native::keys::{self, handle_of};
 use crate::native::meta::{self, Meta, Standing, Visitor, micros, seconds};
 use crate::record::{Record, is_exact_in_javascript, is_reserved};
-use http::HeaderMap;
-use http::header::COOKIE;
+use http::HeaderValue;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Most cookies of one name that are looked at.
@@ -61,16 +62,16 @@ impl Profile {
         }
     }
 
-    /// The ids that a request presents. As Express does, its profile looks at the first cookie of the name, whatever it
+    /// The ids that are presented in the `Cookie` headers of a request. As Express does, its profile looks at the first cookie of the name, whatever it
     /// is worth; with native sessions a cookie that somebody else has set does not hide ours.
-    pub(crate) fn presented(&self, headers: &HeaderMap) -> Vec<Presented> {
-        let headers = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    pub(crate) fn presented(&self, headers: &[HeaderValue]) -> Vec<Presented> {
+        let headers = headers.iter().filter_map(|value| value.to_str().ok());
         match self {
             Profile::Express(express) => {
                 let mut headers = headers;
                 let value = headers.find_map(|header| first_of(header, &express.name));
                 let id =
-                    value.as_deref().and_then(|value| unsign(value.strip_prefix("s:")?, &express.secrets));
+                    value.as_deref().and_then(|value| unsign_by(value.strip_prefix("s:")?, &express.signers));
                 id.map(|(id, key)| Presented { id: id.to_owned(), is_by_old_key: key > 0 })
                     .into_iter()
                     .collect()
@@ -88,7 +89,7 @@ impl Profile {
     /// Where the record is.
     pub(crate) fn key(&self, id: &str) -> String {
         match self {
-            Profile::Express(express) => format!("{}{id}", express.prefix),
+            Profile::Express(express) => [express.prefix.as_str(), id].concat(),
             Profile::Native(native) => native.key(handle_of(id)),
         }
     }
@@ -110,11 +111,13 @@ impl Profile {
         Record::parse(text.into_bytes()).expect("it is a JSON object")
     }
 
-    /// What the id is worth for the record at its place.
-    pub(crate) fn standing(&self, id: &str, record: &Record) -> Result<Standing> {
-        let Profile::Native(native) = self else { return Ok(Standing::Current) };
+    /// What the id is worth for the record at its place, and what a native record says about its session.
+    pub(crate) fn standing(&self, id: &str, record: &Record) -> Result<(Standing, Option<Meta>)> {
+        let Profile::Native(native) = self else { return Ok((Standing::Current, None)) };
         let (meta, now) = (Meta::read(record)?, SystemTime::now());
-        Ok(if native.lives(&meta, now).is_zero() { Standing::Void } else { meta.standing(id, now) })
+        let standing =
+            if native.lives(&meta, now).is_zero() { Standing::Void } else { meta.standing(id, now) };
+        Ok((standing, Some(meta)))
     }
 
     /// Whether a record that cannot be read counts as none.
@@ -164,19 +167,22 @@ impl Profile {
         Ok(raw)
     }
 
-    /// The user that is logged in, as JSON.
-    pub(crate) fn user(&self, record: &Record) -> Option<String> {
-        let raw = match self {
-            Profile::Express(express) => match express.user_member.split_once('.') {
-                None => record.get(&express.user_member)?.to_owned(),
-                Some((outer, inner)) => {
-                    let outer = Record::parse(record.get(outer)?.as_bytes().to_vec())?;
-                    outer.get(inner)?.to_owned()
-                }
+    /// The user that is logged in, by a record and what a native one says about its session.
+    pub(crate) fn user<U: DeserializeOwned>(
+        &self,
+        record: &Record,
+        meta: Option<&Meta>,
+    ) -> serde_json::Result<Option<U>> {
+        match (self, meta) {
+            (Profile::Express(express), _) => match express.user_of(record) {
+                Some(raw) if raw != "null" => serde_json::from_str(&raw).map(Some),
+                _ => Ok(None),
             },
-            Profile::Native(_) => Meta::read(record).ok()?.user.to_string(),
-        };
-        (raw != "null").then_some(raw)
+            (Profile::Native(_), Some(Meta { user, .. })) if !user.is_null() => {
+                U::deserialize(user).map(Some)
+            }
+            (Profile::Native(_), _) => Ok(None),
+        }
     }
 
     /// The header that tells the browser of an id. `lives` is how long the record was stored for, if it just was.
@@ -186,7 +192,7 @@ impl Profile {
                 let attributes = attributes(record);
                 let age = attributes.get("originalMaxAge").and_then(Value::as_f64).map(whole_millis);
                 let expires = age.and_then(|age| SystemTime::now().checked_add(age));
-                set_cookie(&express.name, &cookie_value(id, &express.secrets[0]), &attributes, expires)
+                set_cookie(&express.name, &express.signers[0].cookie_value(id), &attributes, expires)
             }
             Profile::Native(native) => {
                 native.cookie_header(id, lives.unwrap_or(native.idle), SystemTime::now())
@@ -210,6 +216,11 @@ pub(crate) fn attributes(record: &Record) -> Value {
     record.get("cookie").and_then(|raw| serde_json::from_str(raw).ok()).unwrap_or(Value::Null)
 }
 
+/// The maximal age that the `cookie` member has, if it has one.
+fn age_in(cookie: &Record) -> Option<Duration> {
+    cookie.get("originalMaxAge").and_then(|raw| raw.parse().ok()).map(whole_millis)
+}
+
 /// Milliseconds of a JavaScript number; at most a century, so that dates keep four digits.
 fn whole_millis(number: f64) -> Duration {
     const MILLIS_MAX: f64 = 100.0 * 366.0 * 86_400_000.0;
@@ -225,16 +236,32 @@ impl ExpressProfile {
         let mut cookie = cookie.unwrap_or_else(|| {
             Record::parse(self.cookie_json().into_bytes()).expect("the profile makes a JSON object")
         });
-        let age = cookie.get("originalMaxAge").and_then(|raw| raw.parse().ok()).map(whole_millis);
-        let ttl = match age {
-            None => self.ttl,
-            Some(age) => {
-                cookie.set("expires", &format!("\"{}\"", iso_date(SystemTime::now() + age)));
-                Duration::from_secs(age.as_millis().div_ceil(1_000).max(1) as u64)
-            }
-        };
+        let age = age_in(&cookie);
+        if let Some(age) = age {
+            cookie.set("expires", &format!("\"{}\"", iso_date(SystemTime::now() + age)));
+        }
         record.set("cookie", cookie.text());
-        Sealed { record, ttl, meta: None }
+        Sealed { record, ttl: self.ttl_for(age), meta: None }
+    }
+
+    /// How long the store is to keep a record from now on.
+    pub(crate) fn ttl_of(&self, record: &Record) -> Duration {
+        let cookie = record.get("cookie").and_then(|raw| Record::parse(raw.as_bytes().to_vec()));
+        self.ttl_for(cookie.as_ref().and_then(age_in))
+    }
+
+    fn ttl_for(&self, age: Option<Duration>) -> Duration {
+        let seconds = |age: Duration| Duration::from_secs(age.as_millis().div_ceil(1_000).max(1) as u64);
+        age.map_or(self.ttl, seconds)
+    }
+
+    /// The user in a record, as JSON.
+    fn user_of<'a>(&self, record: &'a Record) -> Option<Cow<'a, str>> {
+        let Some((outer, inner)) = self.user_member.split_once('.') else {
+            return record.get(&self.user_member).map(Cow::Borrowed);
+        };
+        let outer = Record::parse(record.get(outer)?.as_bytes().to_vec())?;
+        outer.get(inner).map(|raw| Cow::Owned(raw.to_owned()))
     }
 
     /// Puts the user into a record. `raw` is JSON.
@@ -253,7 +280,7 @@ impl ExpressProfile {
 impl NativeProfile {
     /// Where the record of the session with this handle is.
     pub(crate) fn key(&self, handle: &str) -> String {
-        format!("{}{handle}", self.prefix)
+        [self.prefix.as_str(), handle].concat()
     }
 
     /// What the bytes of a record say about their session.

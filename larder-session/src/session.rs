@@ -9,18 +9,20 @@
 use crate::admin::{as_user, keep_limit};
 use crate::error::{Result, SessionError};
 use crate::events::{SessionEvent, SessionHandle, Why};
+use crate::native::NativeProfile;
 use crate::native::keys::handle_of;
-use crate::native::meta::{Meta, Visitor};
-use crate::profile::{Presented, Profile};
+use crate::native::meta::Visitor;
+use crate::profile::Profile;
 use crate::state::{Base, Change, Config, State};
 use axum_core::extract::FromRequestParts;
+use http::HeaderValue;
 use http::request::Parts;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::sync::Mutex;
 
 /// The session of a request: an extractor, cheap to clone. Names are those of members: in Express, of the session
@@ -46,8 +48,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Session {
 }
 
 impl Session {
-    pub(crate) fn new(config: Arc<Config>, presented: Vec<Presented>, visitor: Visitor) -> Session {
-        Session { config, state: Arc::new(Mutex::new(State::new(presented, visitor))) }
+    pub(crate) fn new(config: Arc<Config>, cookies: Vec<HeaderValue>, visitor: Visitor) -> Session {
+        Session { config, state: Arc::new(Mutex::new(State::new(cookies, visitor))) }
     }
 
     /// The value of a member.
@@ -116,7 +118,7 @@ impl Session {
         let change = self.updating(name, move |value| *last.lock() = Some(change(value)))?;
         let mut state = self.state.lock().await;
         state.load(&self.config).await?;
-        state.apply(change)?;
+        state.apply(&self.config, change)?;
         state.commit(&self.config).await?;
         let result = result.lock().take();
         result.ok_or(SessionError::Ended)
@@ -150,11 +152,12 @@ impl Session {
         }
         let taken = Arc::new(parking_lot::Mutex::new(None));
         let (last, member) = (Arc::clone(&taken), name.clone());
-        state.apply(Box::new(move |record| {
+        let change: Change = Box::new(move |record| {
             *last.lock() = record.get(&member).map(str::to_owned);
             record.remove(&member);
             Ok(())
-        }))?;
+        });
+        state.apply(&self.config, change)?;
         state.commit(&self.config).await?;
         let raw = taken.lock().take();
         raw.map(|raw| decode(&name, &raw)).transpose()
@@ -213,20 +216,18 @@ impl Session {
     async fn log_in(&self, state: &mut State, user: &Value) -> Result<()> {
         let config = &self.config;
         state.load(config).await?;
-        let before = match &state.base {
-            Base::Stored { record, .. } => Meta::read(record).ok().map(|meta| meta.user),
-            _ => None,
-        };
+        let before = state.meta().map(|meta| meta.user.clone());
         state.turn(config, Some(user.clone()))?;
         let Some(native) = config.profile.native() else {
             let raw = user.to_string();
             let shared = Arc::clone(config);
-            state.apply(Box::new(move |record| {
+            let change: Change = Box::new(move |record| {
                 if let Profile::Express(express) = &shared.profile {
                     express.set_user(record, &raw);
                 }
                 Ok(())
-            }))?;
+            });
+            state.apply(config, change)?;
             return state.commit(config).await;
         };
         let Some(handle) = state.next_id().map(|id| handle_of(id).to_owned()) else {
@@ -259,8 +260,9 @@ impl Session {
     /// When the store fails, or the user is of another type.
     pub async fn user<U: DeserializeOwned>(&self) -> Result<Option<U>> {
         let mut state = self.state.lock().await;
-        let record = state.load(&self.config).await?;
-        self.config.profile.user(record).map(|raw| decode("user", &raw)).transpose()
+        state.load(&self.config).await?;
+        let user = self.config.profile.user(state.record(&self.config), state.meta());
+        user.map_err(|why| mistyped("user", &why))
     }
 
     /// Ends the session, at once, and removes the cookie with the response. What is set afterwards begins a new session.
@@ -297,7 +299,7 @@ impl Session {
     async fn change(&self, change: Change) -> Result<()> {
         let mut state = self.state.lock().await;
         state.load(&self.config).await?;
-        state.apply(change)
+        state.apply(&self.config, change)
     }
 
     /// Does something that goes on to its end even if the request is cancelled.
@@ -318,8 +320,13 @@ impl Session {
         if !matches!(state.base, Base::Stored { .. }) {
             state.store_new(&self.config).await?;
         }
-        let Base::Stored { id, record } = &state.base else { return Err(SessionError::Ended) };
-        native.keys.token(handle_of(id), Meta::read(record)?.login_us)
+        let Base::Stored { id, meta: Some(meta), .. } = &state.base else { return Err(SessionError::Ended) };
+        native.keys.token(handle_of(id), meta.login_us)
+    }
+
+    /// Whether the request presents an id that a key of ours has signed.
+    pub(crate) async fn is_presented(&self) -> bool {
+        !self.state.lock().await.presented(&self.config).is_empty()
     }
 
     /// Whether this is such a token of this session. Where there is no session there is nothing to protect.
@@ -327,15 +334,17 @@ impl Session {
         let Some(native) = self.config.profile.native() else { return Err(no_tokens()) };
         let mut state = self.state.lock().await;
         state.load(&self.config).await?;
-        let Base::Stored { id, record } = &state.base else { return Ok(true) };
-        Ok(native.keys.is_token(token, handle_of(id), Meta::read(record)?.login_us))
+        let Base::Stored { id, meta: Some(meta), .. } = &state.base else { return Ok(true) };
+        Ok(native.keys.is_token(token, handle_of(id), meta.login_us))
     }
 
     /// Ends the request's use of the session: the value of `Set-Cookie`, if there is one to send. `failed` says that the
     /// response is an error of the server.
     pub(crate) async fn finish(&self, failed: bool) -> Result<Option<String>> {
         {
-            let state = self.state.lock().await;
+            let mut state = self.state.lock().await;
+            // It harms nobody if this is done by half, or twice.
+            state.touch_express(&self.config).await?;
             if state.is_settled(&self.config) {
                 return Ok(state.cookie(&self.config));
             }
@@ -364,13 +373,13 @@ impl Session {
     pub async fn ends_at(&self) -> Result<Option<SystemTime>> {
         let mut state = self.state.lock().await;
         state.load(&self.config).await?;
-        match (&state.base, self.config.profile.native()) {
-            (Base::Stored { record, .. }, Some(native)) => {
-                let created = std::time::Duration::from_secs(Meta::read(record)?.created_s);
-                Ok(Some(SystemTime::UNIX_EPOCH + created + native.absolute))
-            }
-            _ => Ok(None),
-        }
+        let ends_at = |native: &NativeProfile, created_s| {
+            SystemTime::UNIX_EPOCH + Duration::from_secs(created_s) + native.absolute
+        };
+        Ok(state
+            .meta()
+            .zip(self.config.profile.native())
+            .map(|(meta, native)| ends_at(native, meta.created_s)))
     }
 }
 
@@ -379,5 +388,9 @@ fn no_tokens() -> SessionError {
 }
 
 fn decode<T: DeserializeOwned>(name: &str, raw: &str) -> Result<T> {
-    serde_json::from_str(raw).map_err(|why| SessionError::Corrupt(format!("member {name:?}: {why}")))
+    serde_json::from_str(raw).map_err(|why| mistyped(name, &why))
+}
+
+fn mistyped(name: &str, why: &serde_json::Error) -> SessionError {
+    SessionError::Corrupt(format!("member {name:?}: {why}"))
 }

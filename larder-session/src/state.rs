@@ -16,6 +16,7 @@ use crate::profile::{Presented, Profile, Sealed, Turn, attributes};
 use crate::record::Record;
 use crate::relocate::relocate;
 use crate::stale::Seen;
+use http::HeaderValue;
 use larder_client::{Command, Larder, Ttl};
 use serde_json::Value;
 use std::pin::Pin;
@@ -32,6 +33,8 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub(crate) struct Config {
     pub(crate) larder: Larder,
     pub(crate) profile: Profile,
+    /// The record of a session that nothing is in.
+    pub(crate) fresh: Record,
     pub(crate) events: Arc<Events>,
     /// Sessions as they were last seen, for outages.
     pub(crate) seen: Seen,
@@ -49,15 +52,17 @@ impl Config {
         Ok(asked.await?)
     }
 
-    /// The record of an id, and what the id is worth; `None` if that is nothing.
-    async fn read(&self, id: &str) -> Result<Option<(Record, Standing)>> {
+    /// What is under an id, and what the id is worth; `None` if that is nothing.
+    async fn read(&self, id: &str) -> Result<Option<(Base, Standing)>> {
         let Some(bytes) = self.fetch(id).await? else { return Ok(None) };
         let corrupt = || SessionError::Corrupt("it is no JSON object".to_owned());
         let record = Record::parse(bytes).ok_or_else(corrupt);
         let found = record.and_then(|record| Ok((self.profile.standing(id, &record)?, record)));
         match found {
-            Ok((Standing::Void, _)) => Ok(None),
-            Ok((standing, record)) => Ok(Some((record, standing))),
+            Ok(((Standing::Void, _), _)) => Ok(None),
+            Ok(((standing, meta), record)) => {
+                Ok(Some((Base::Stored { id: id.to_owned(), record, meta }, standing)))
+            }
             Err(SessionError::Corrupt(_)) if self.profile.is_fresh_when_corrupt() => Ok(None),
             Err(error) => Err(error),
         }
@@ -77,8 +82,8 @@ pub(crate) enum Base {
     Unread,
     /// No session.
     Absent,
-    /// This record, found under this id.
-    Stored { id: String, record: Record },
+    /// This record, found under this id, and what it says about its session if it is a native one.
+    Stored { id: String, record: Record, meta: Option<Meta> },
 }
 
 /// What the response does to the cookie.
@@ -89,10 +94,12 @@ enum Outgoing {
 }
 
 pub(crate) struct State {
-    pub(crate) presented: Vec<Presented>,
-    pub(crate) visitor: Visitor,
+    /// The `Cookie` headers, until somebody asks what is in them.
+    cookies: Vec<HeaderValue>,
+    presented: Vec<Presented>,
+    visitor: Visitor,
     pub(crate) base: Base,
-    /// The record with the changes made so far.
+    /// The record with the changes made so far, if there are any.
     record: Option<Record>,
     changes: Vec<Change>,
     /// The id that the session is to get with the next commit.
@@ -109,9 +116,10 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(presented: Vec<Presented>, visitor: Visitor) -> State {
+    pub(crate) fn new(cookies: Vec<HeaderValue>, visitor: Visitor) -> State {
         State {
-            presented,
+            cookies,
+            presented: Vec::new(),
             visitor,
             base: Base::Unread,
             record: None,
@@ -126,26 +134,47 @@ impl State {
         }
     }
 
+    /// The ids that the request presents.
+    pub(crate) fn presented(&mut self, config: &Config) -> &[Presented] {
+        if !self.cookies.is_empty() {
+            self.presented = config.profile.presented(&std::mem::take(&mut self.cookies));
+        }
+        &self.presented
+    }
+
     /// The record, read if it has not been.
-    pub(crate) async fn load(&mut self, config: &Config) -> Result<&mut Record> {
+    pub(crate) async fn load<'a>(&'a mut self, config: &'a Config) -> Result<&'a Record> {
         if matches!(self.base, Base::Unread) {
             self.base = self.find(config).await?;
         }
-        if self.record.is_none() {
-            self.record = Some(self.base_record(config));
+        Ok(self.record(config))
+    }
+
+    /// The record as it has been read and changed; that of a new session, where there is none.
+    pub(crate) fn record<'a>(&'a self, config: &'a Config) -> &'a Record {
+        self.record.as_ref().unwrap_or(self.base_record(config))
+    }
+
+    /// What the stored record says about its session, if it is a native one.
+    pub(crate) fn meta(&self) -> Option<&Meta> {
+        match &self.base {
+            Base::Stored { meta, .. } => meta.as_ref(),
+            _ => None,
         }
-        Ok(self.record.as_mut().expect("just set"))
     }
 
     /// The first of the presented ids that is worth something.
     async fn find(&mut self, config: &Config) -> Result<Base> {
+        self.presented(config);
         for Presented { id, is_by_old_key } in &self.presented {
             match config.read(id).await {
                 Ok(None) => {}
-                Ok(Some((record, standing))) => {
+                Ok(Some((found, standing))) => {
                     (self.standing, self.is_by_old_key) = (standing, *is_by_old_key);
-                    config.seen.note(id, &record);
-                    return Ok(Base::Stored { id: id.clone(), record });
+                    if let Base::Stored { record, .. } = &found {
+                        config.seen.note(id, record);
+                    }
+                    return Ok(found);
                 }
                 Err(SessionError::Unavailable(error)) if error.is_outage() => {
                     let found = during_outage(config, id, &error)?;
@@ -159,54 +188,45 @@ impl State {
     }
 
     /// The stored record, or that of a new session, without changes.
-    fn base_record(&self, config: &Config) -> Record {
+    fn base_record<'a>(&'a self, config: &'a Config) -> &'a Record {
         match &self.base {
-            Base::Stored { record, .. } => record.clone(),
-            _ => config.profile.fresh_record(),
+            Base::Stored { record, .. } => record,
+            _ => &config.fresh,
         }
     }
 
     fn is_changed(&self, config: &Config) -> bool {
-        match (&self.record, &self.base) {
-            (None, _) => false,
-            (Some(record), Base::Stored { record: base, .. }) => record != base,
-            (Some(record), _) => *record != config.profile.fresh_record(),
-        }
+        self.record.as_ref().is_some_and(|record| record != self.base_record(config))
     }
 
     /// Whether ending the request's use of the session calls nobody.
     pub(crate) fn is_settled(&self, config: &Config) -> bool {
-        if self.record.is_none() {
-            return true;
-        }
         if self.turn.is_some() || self.is_changed(config) {
             return false;
         }
-        let (Base::Stored { record, .. }, None) = (&self.base, &self.blind) else { return true };
-        let Some(native) = config.profile.native() else { return self.is_touched };
-        let Ok(meta) = Meta::read(record) else { return false };
-        let since = |at_s: u64| seconds(SystemTime::now()).saturating_sub(at_s);
-        let is_touch_due = !self.is_touched && self.wants_touch(native, &meta);
+        let (Base::Stored { meta, .. }, None) = (&self.base, &self.blind) else { return true };
+        let (Some(native), Some(meta)) = (config.profile.native(), meta) else { return self.is_touched };
+        let now_s = seconds(SystemTime::now());
+        let is_touch_due = !self.is_touched && self.wants_touch(native, meta, now_s);
         let is_renewal_due =
-            native.rotate_every.is_some_and(|every| since(meta.rotated_s) >= every.as_secs());
+            native.rotate_every.is_some_and(|every| now_s.saturating_sub(meta.rotated_s) >= every.as_secs());
         !is_touch_due && !is_renewal_due
     }
 
     /// Whether the use of a session is to be noted. A cookie that says when it ends is set together with that end.
-    fn wants_touch(&self, native: &NativeProfile, meta: &Meta) -> bool {
+    fn wants_touch(&self, native: &NativeProfile, meta: &Meta, now_s: u64) -> bool {
         let sets_end = self.is_by_old_key && native.is_persistent();
-        sets_end || seconds(SystemTime::now()) >= meta.seen_s + native.touch_every.as_secs()
+        sets_end || now_s >= meta.seen_s + native.touch_every.as_secs()
     }
 
     /// Makes a change, and keeps it for later records.
-    pub(crate) fn apply(&mut self, change: Change) -> Result<()> {
+    pub(crate) fn apply(&mut self, config: &Config, change: Change) -> Result<()> {
         if let Some(error) = &self.blind {
             return Err(error.clone().into());
         }
-        let record = self.record.as_mut().ok_or(SessionError::Ended)?;
-        let mut changed = record.clone();
+        let mut changed = self.record(config).clone();
         change(&mut changed)?;
-        *record = changed;
+        self.record = Some(changed);
         self.changes.push(change);
         Ok(())
     }
@@ -215,18 +235,13 @@ impl State {
     pub(crate) fn discard(&mut self) {
         self.changes.clear();
         self.turn = None;
-        if let (Some(record), Base::Stored { record: base, .. }) = (&mut self.record, &self.base) {
-            *record = base.clone();
-        } else {
-            self.record = None;
-        }
+        self.record = None;
     }
 
     /// Forgets the session, because it is gone.
     fn end(&mut self) -> SessionError {
         self.discard();
         self.base = Base::Absent;
-        self.record = None;
         self.outgoing = Outgoing::Nothing;
         SessionError::Ended
     }
@@ -243,9 +258,6 @@ impl State {
 
     async fn store_all(&mut self, config: &Config) -> Result<()> {
         for _ in 0..ATTEMPTS_MAX {
-            if self.record.is_none() {
-                return Ok(());
-            }
             let is_changed = self.turn.is_some() || self.is_changed(config);
             if let Some(error) = &self.blind {
                 return if is_changed { Err(error.clone().into()) } else { Ok(()) };
@@ -281,9 +293,9 @@ impl State {
     async fn reload(&mut self, config: &Config) -> Result<()> {
         let Base::Stored { id, .. } = &self.base else { return Ok(()) };
         let id = id.clone();
-        let Some((mut record, standing)) = config.read(&id).await? else { return Err(self.end()) };
-        self.base = Base::Stored { id, record: record.clone() };
-        self.standing = standing;
+        let Some((found, standing)) = config.read(&id).await? else { return Err(self.end()) };
+        (self.base, self.standing) = (found, standing);
+        let mut record = self.base_record(config).clone();
         if standing == Standing::Previous && self.turn.as_ref().is_some_and(|turn| turn.login.is_none()) {
             // Another request has just exchanged the id.
             self.turn = None;
@@ -297,9 +309,8 @@ impl State {
 
     /// Puts the changed record in the place of the one that was read. Returns whether that was still there.
     async fn swap(&mut self, config: &Config) -> Result<bool> {
-        let (Base::Stored { id, record: base }, Some(record)) = (&self.base, &self.record) else {
-            return Ok(true);
-        };
+        let Base::Stored { id, record: base, .. } = &self.base else { return Ok(true) };
+        let record = self.record(config);
         let next = self.turn.as_ref().map_or(id, |turn| &turn.id);
         let sealed = match config.profile.sealed(record, next, self.turn.as_ref(), &self.visitor) {
             Err(SessionError::Ended) => return Err(self.end()),
@@ -314,15 +325,15 @@ impl State {
         };
         let is_swapped = settled(config, swapped, &new, text).await?;
         if is_swapped {
-            let (before, next) = (base.clone(), next.clone());
-            self.stored(config, next, sealed, Some(&before)).await?;
+            let next = next.clone();
+            self.stored(config, next, sealed).await?;
         }
         Ok(is_swapped)
     }
 
     /// Stores the record under an id that nobody has. Returns whether nobody had it.
     async fn create(&mut self, config: &Config) -> Result<bool> {
-        let record = self.record.as_ref().ok_or(SessionError::Ended)?;
+        let record = self.record(config);
         let id = match &self.turn {
             Some(turn) => turn.id.clone(),
             None => config.profile.fresh_id(None)?,
@@ -332,7 +343,7 @@ impl State {
         let created = config.larder.compare_and_set(&key, None, text, Ttl::In(sealed.ttl)).await;
         let is_created = settled(config, created, &key, text).await?;
         if is_created {
-            self.stored(config, id, sealed, None).await?;
+            self.stored(config, id, sealed).await?;
             self.outgoing = Outgoing::Set;
         } else if let Some(turn) = &mut self.turn {
             turn.id = config.profile.fresh_id(None)?;
@@ -340,14 +351,8 @@ impl State {
         Ok(is_created)
     }
 
-    /// What follows from a record having been stored in the place of `before`.
-    async fn stored(
-        &mut self,
-        config: &Config,
-        id: String,
-        sealed: Sealed,
-        before: Option<&Record>,
-    ) -> Result<()> {
+    /// What follows from a record having been stored in the place of the one that was read.
+    async fn stored(&mut self, config: &Config, id: String, sealed: Sealed) -> Result<()> {
         let Sealed { record, meta, ttl } = sealed;
         self.granted = Some(ttl);
         let is_turned = self.turn.take().is_some();
@@ -364,32 +369,26 @@ impl State {
         config.seen.note(&id, &record);
         if config.profile.native().is_some() {
             let handle = SessionHandle(handle_of(&id).to_owned());
-            match before {
-                None => config.events.tell(SessionEvent::Created { handle }),
-                Some(_) if is_turned => config.events.tell(SessionEvent::Rotated { handle }),
-                Some(_) => {}
+            match &self.base {
+                Base::Stored { .. } if is_turned => config.events.tell(SessionEvent::Rotated { handle }),
+                Base::Stored { .. } => {}
+                _ => config.events.tell(SessionEvent::Created { handle }),
             }
         }
-        self.base = Base::Stored { id, record: record.clone() };
-        self.record = Some(record);
+        let seen_s = self.meta().map(|meta| meta.seen_s);
+        self.base = Base::Stored { id, record, meta };
+        self.record = None;
         self.changes.clear();
         self.is_touched = true;
-        match (config.profile.native(), meta) {
-            (Some(native), Some(meta)) => self.keep_listed(config, native, &meta, before).await,
-            _ => Ok(()),
-        }
+        self.keep_listed(config, seen_s).await
     }
 
-    /// Tells the index that a session lives on, unless it heard that a moment ago.
-    async fn keep_listed(
-        &self,
-        config: &Config,
-        native: &NativeProfile,
-        meta: &Meta,
-        before: Option<&Record>,
-    ) -> Result<()> {
-        let Base::Stored { id, .. } = &self.base else { return Ok(()) };
-        let seen_s = before.and_then(|record| Meta::read(record).ok()).map(|meta| meta.seen_s);
+    /// Tells the index that a session lives on, unless it heard that a moment ago: when its use was noted last.
+    async fn keep_listed(&self, config: &Config, seen_s: Option<u64>) -> Result<()> {
+        let (Base::Stored { id, meta: Some(meta), .. }, Some(native)) = (&self.base, config.profile.native())
+        else {
+            return Ok(());
+        };
         // A login tells the index itself, beforehand.
         if meta.user.is_null() || seen_s.is_none_or(|seen_s| seen_s == meta.seen_s) {
             return Ok(());
@@ -400,38 +399,53 @@ impl State {
 
     /// Notes that the session is in use.
     async fn touch(&mut self, config: &Config) -> Result<()> {
-        let (Base::Stored { id, record }, None) = (&self.base, &self.blind) else { return Ok(()) };
         self.changes.clear();
-        if std::mem::replace(&mut self.is_touched, true) {
-            return Ok(());
-        }
-        let Some(native) = config.profile.native() else {
-            let sealed = config.profile.sealed(record, id, None, &self.visitor);
-            // A record that has grown too large elsewhere can still be used.
-            let Ok(Sealed { ttl, .. }) = sealed else { return Ok(()) };
-            let expire = Command::new("EXPIRE").arg(config.profile.key(id)).number(ttl.as_secs());
-            config.larder.execute(expire).await?;
-            return Ok(());
-        };
-        let meta = Meta::read(record)?;
-        if !self.wants_touch(native, &meta) {
+        self.record = None;
+        let Some(native) = config.profile.native() else { return self.touch_express(config).await };
+        let (Base::Stored { meta: Some(meta), .. }, None) = (&self.base, &self.blind) else { return Ok(()) };
+        let is_due = !self.is_touched && self.wants_touch(native, meta, seconds(SystemTime::now()));
+        self.is_touched = true;
+        if !is_due {
             return Ok(());
         }
         // Whoever changes the record at the same time notes it too; whoever ends the session is right.
         self.swap(config).await.map(|_| ())
     }
 
+    /// Moves the end of a session that Express shares, as Express does with each request, if the request has read and
+    /// not changed it.
+    pub(crate) async fn touch_express(&mut self, config: &Config) -> Result<()> {
+        let (Profile::Express(express), Base::Stored { id, record, .. }, None) =
+            (&config.profile, &self.base, &self.blind)
+        else {
+            return Ok(());
+        };
+        if self.is_touched || self.turn.is_some() || self.is_changed(config) {
+            return Ok(());
+        }
+        let (key, ttl) = (config.profile.key(id), express.ttl_of(record));
+        self.is_touched = true;
+        if let Some(Ok(_)) = config.larder.engine().map(|engine| engine.expire(&key, ttl)) {
+            return Ok(());
+        }
+        let expire = Command::new("EXPIRE").arg(key).number(ttl.as_secs());
+        let asked: Boxed<'_, _> = Box::pin(config.larder.execute(expire));
+        asked.await?;
+        Ok(())
+    }
+
     /// Gives the session another id with the next commit, if it has had this one for long enough.
     pub(crate) fn renew(&mut self, config: &Config) -> Result<()> {
-        let (Some(native), Base::Stored { id, record }) = (config.profile.native(), &self.base) else {
+        let (Some(native), Base::Stored { id, meta: Some(meta), .. }) = (config.profile.native(), &self.base)
+        else {
             return Ok(());
         };
         let Some(every) = native.rotate_every else { return Ok(()) };
         let is_free = self.standing == Standing::Current && self.turn.is_none() && self.blind.is_none();
-        if !is_free || self.record.is_none() {
+        if !is_free {
             return Ok(());
         }
-        let due = SystemTime::UNIX_EPOCH + Duration::from_secs(Meta::read(record)?.rotated_s) + every;
+        let due = SystemTime::UNIX_EPOCH + Duration::from_secs(meta.rotated_s) + every;
         if SystemTime::now() >= due {
             let turn = Turn { id: config.profile.fresh_id(Some(id))?, login: None, grace: native.grace };
             self.turn = Some(turn);
@@ -463,7 +477,7 @@ impl State {
     pub(crate) async fn destroy(&mut self, config: &Config, why: Why) -> Result<()> {
         // An Express record can be ended unread; whether an id may end a native session, its record says.
         let id = match (&self.base, config.profile.native()) {
-            (Base::Unread, None) => self.presented.first().map(|presented| presented.id.clone()),
+            (Base::Unread, None) => self.presented(config).first().map(|presented| presented.id.clone()),
             (Base::Unread, Some(_)) => {
                 self.load(config).await?;
                 self.stored_id()
@@ -474,10 +488,7 @@ impl State {
             return Err(error.clone().into());
         }
         if let Some(id) = id {
-            let user = match &self.base {
-                Base::Stored { record, .. } => Meta::read(record).map_or(Value::Null, |meta| meta.user),
-                _ => Value::Null,
-            };
+            let user = self.meta().map_or(Value::Null, |meta| meta.user.clone());
             end_stored(config, &id, &user, why).await?;
         }
         self.end();
@@ -494,7 +505,7 @@ impl State {
 
     /// The value of `Set-Cookie`, if there is one to send.
     pub(crate) fn cookie(&self, config: &Config) -> Option<String> {
-        let Base::Stored { id, record } = &self.base else {
+        let Base::Stored { id, record, .. } = &self.base else {
             let is_removed = matches!(self.outgoing, Outgoing::Remove) && !self.presented.is_empty();
             return is_removed.then(|| config.profile.removal());
         };
@@ -511,10 +522,11 @@ fn during_outage(config: &Config, id: &str, error: &larder_client::Error) -> Res
     match config.profile.native().map(|native| native.outage) {
         Some(Outage::Anonymous) => Ok(Base::Absent),
         Some(Outage::ReadOnly(stale)) => match config.seen.recall(id, stale) {
-            Some(record) if config.profile.standing(id, &record)? != Standing::Void => {
-                Ok(Base::Stored { id: id.to_owned(), record })
-            }
-            _ => Err(error.clone().into()),
+            Some(record) => match config.profile.standing(id, &record)? {
+                (Standing::Void, _) => Err(error.clone().into()),
+                (_, meta) => Ok(Base::Stored { id: id.to_owned(), record, meta }),
+            },
+            None => Err(error.clone().into()),
         },
         Some(Outage::Reject) | None => Err(error.clone().into()),
     }

@@ -7,13 +7,13 @@
 //!
 //! The signature keeps made-up ids away from the store. It is bound to the cookie's name and to its purpose.
 
+use crate::cookie::{Signer, decode_signature};
 use crate::error::{Result, SessionError};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use std::fmt;
-use zeroize::Zeroizing;
 
 /// Shortest key, in bytes: the strength of the signature's hash.
 pub(crate) const KEY_BYTES_MIN: usize = 32;
@@ -25,6 +25,8 @@ const SECRET_CHARS: usize = 22;
 pub(crate) const ID_CHARS: usize = HANDLE_CHARS + SECRET_CHARS;
 /// Bytes of a secret's hash that are kept: nobody finds a secret of 128 bits by trying more easily than this.
 const HASH_BYTES: usize = 16;
+/// Characters of such a hash.
+const HASH_CHARS: usize = 22;
 /// Random bytes of a token against forged requests.
 const NONCE_BYTES: usize = 16;
 
@@ -35,34 +37,37 @@ const NONCE_BYTES: usize = 16;
 #[derive(Clone)]
 #[must_use]
 pub struct KeyRing {
-    keys: Vec<Zeroizing<Vec<u8>>>,
+    signers: Vec<Signer>,
+    /// The length of the shortest key, in bytes.
+    shortest: usize,
 }
 
 impl KeyRing {
     /// A ring with the key that signs: 32 bytes or more, from a generator of random numbers.
     pub fn new(key: impl AsRef<[u8]>) -> KeyRing {
-        KeyRing { keys: vec![Zeroizing::new(key.as_ref().to_vec())] }
+        KeyRing { signers: Vec::new(), shortest: usize::MAX }.accept(key)
     }
 
     /// Also accepts what this key, which signed before, has signed.
     pub fn accept(mut self, key: impl AsRef<[u8]>) -> KeyRing {
-        self.keys.push(Zeroizing::new(key.as_ref().to_vec()));
+        self.signers.push(Signer::new(key.as_ref()));
+        self.shortest = self.shortest.min(key.as_ref().len());
         self
     }
 
     /// The length of the shortest key, in bytes.
     pub(crate) fn shortest(&self) -> usize {
-        self.keys.iter().map(|key| key.len()).min().unwrap_or(0)
+        self.shortest
     }
 
     /// Signs with the first key.
     fn sign(&self, purpose: &str, parts: &[&[u8]]) -> [u8; 32] {
-        mac(&self.keys[0], purpose, parts).finalize().into_bytes().into()
+        mac(&self.signers[0], purpose, parts).finalize().into_bytes().into()
     }
 
     /// Which key has signed this. Compares in constant time.
     fn signer(&self, purpose: &str, parts: &[&[u8]], signature: &[u8]) -> Option<usize> {
-        self.keys.iter().position(|key| verifies(mac(key, purpose, parts), signature))
+        self.signers.iter().position(|key| mac(key, purpose, parts).verify_slice(signature).is_ok())
     }
 
     /// The value of a cookie for an id: letters, digits, `-`, `_` and a dot.
@@ -76,7 +81,7 @@ impl KeyRing {
         let (id, signature) = value.split_once('.')?;
         let is_shaped =
             id.len() == ID_CHARS && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        let signature = URL_SAFE_NO_PAD.decode(signature).ok().filter(|_| is_shaped)?;
+        let signature = decode_signature(&URL_SAFE_NO_PAD, signature).filter(|_| is_shaped)?;
         let key = self.signer("cookie", &[name.as_bytes(), id.as_bytes()], &signature)?;
         Some((id, key))
     }
@@ -94,20 +99,21 @@ impl KeyRing {
 
     /// Whether this is such a token.
     pub(crate) fn is_token(&self, token: &str, handle: &str, login_us: u64) -> bool {
-        let Ok(bytes) = URL_SAFE_NO_PAD.decode(token) else { return false };
-        let Some((nonce, signature)) = bytes.split_at_checked(NONCE_BYTES) else { return false };
+        let mut bytes = [0; NONCE_BYTES + 32];
+        let Ok(length) = URL_SAFE_NO_PAD.decode_slice(token, &mut bytes) else { return false };
+        let (nonce, signature) = bytes[..length].split_at(NONCE_BYTES.min(length));
         self.signer("token", &[nonce, handle.as_bytes(), &login_us.to_be_bytes()], signature).is_some()
     }
 }
 
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyRing({} keys)", self.keys.len())
+        write!(f, "KeyRing({} keys)", self.signers.len())
     }
 }
 
-fn mac(key: &[u8], purpose: &str, parts: &[&[u8]]) -> Hmac<Sha256> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+fn mac(key: &Signer, purpose: &str, parts: &[&[u8]]) -> Hmac<Sha256> {
+    let mut mac = key.mac();
     mac.update(b"larder-session ");
     mac.update(purpose.as_bytes());
     for part in parts {
@@ -116,10 +122,6 @@ fn mac(key: &[u8], purpose: &str, parts: &[&[u8]]) -> Hmac<Sha256> {
         mac.update(part);
     }
     mac
-}
-
-fn verifies(mac: Hmac<Sha256>, signature: &[u8]) -> bool {
-    mac.verify_slice(signature).is_ok()
 }
 
 fn random(chars: usize) -> Result<String> {
@@ -143,10 +145,12 @@ pub(crate) fn handle_of(id: &str) -> &str {
     id.get(..HANDLE_CHARS).unwrap_or(id)
 }
 
-/// What the store keeps of the secret in an id.
-pub(crate) fn hash_of(id: &str) -> String {
+/// What the store keeps of the secret in an id: text.
+pub(crate) fn hash_of(id: &str) -> [u8; HASH_CHARS] {
     let digest = Sha256::digest(id.get(HANDLE_CHARS..).unwrap_or_default());
-    URL_SAFE_NO_PAD.encode(&digest[..HASH_BYTES])
+    let mut text = [0; HASH_CHARS];
+    URL_SAFE_NO_PAD.encode_slice(&digest[..HASH_BYTES], &mut text).expect("16 bytes are 22 characters");
+    text
 }
 
 #[cfg(test)]

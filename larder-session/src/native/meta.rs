@@ -60,6 +60,10 @@ pub(crate) fn micros(time: SystemTime) -> u64 {
     u64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_micros()).unwrap_or(u64::MAX)
 }
 
+fn hash_text(id: &str) -> String {
+    String::from_utf8(hash_of(id).to_vec()).expect("base64 is ASCII")
+}
+
 impl Meta {
     /// That of a session which begins now.
     pub(crate) fn new(id: &str, visitor: &Visitor, now: SystemTime) -> Meta {
@@ -68,7 +72,7 @@ impl Meta {
             created_s: now_s,
             seen_s: now_s,
             rotated_s: now_s,
-            hash: hash_of(id),
+            hash: hash_text(id),
             user: Value::Null,
             login_us: now_s * 1_000_000,
             ip: String::new(),
@@ -89,7 +93,7 @@ impl Meta {
 
     /// Gives the session another id. The one before counts until `grace` from now.
     pub(crate) fn rotate(&mut self, id: &str, grace: Duration, now: SystemTime) {
-        let before = std::mem::replace(&mut self.hash, hash_of(id));
+        let before = std::mem::replace(&mut self.hash, hash_text(id));
         self.rotated_s = seconds(now);
         (self.previous, self.previous_until_s) = match grace {
             Duration::ZERO => (String::new(), 0),
@@ -101,10 +105,10 @@ impl Meta {
     /// tells nothing about a secret.
     pub(crate) fn standing(&self, id: &str, now: SystemTime) -> Standing {
         let hash = hash_of(id);
-        if hash == self.hash {
+        if hash == self.hash.as_bytes() {
             return Standing::Current;
         }
-        let is_previous = hash == self.previous && seconds(now) < self.previous_until_s;
+        let is_previous = hash == self.previous.as_bytes() && seconds(now) < self.previous_until_s;
         if is_previous { Standing::Previous } else { Standing::Void }
     }
 
