@@ -3,8 +3,7 @@
 use crate::error::{Result, SessionError};
 use crate::events::{SessionHandle, Why};
 use crate::native::NativeProfile;
-use crate::native::index::Listed;
-use crate::native::meta::Meta;
+use crate::native::index::{Listed, is_same_user};
 use crate::state::Config;
 use serde::Serialize;
 use serde_json::Value;
@@ -81,6 +80,7 @@ impl SessionAdmin {
         let native = self.native()?;
         let Some(bytes) = self.config.larder.get(native.key(&handle.0)).await? else { return Ok(false) };
         let user = native.meta_of(&bytes).map_or(Value::Null, |meta| meta.user);
+        self.config.seen.forget(&handle.0);
         let expected = self.config.events.expect(&handle.0, &user, Why::Revoked);
         let was_there = self.config.larder.del(&[native.key(&handle.0)]).await? > 0;
         expected.happened(was_there);
@@ -129,10 +129,11 @@ pub(crate) async fn end(
     listed: Listed,
     why: Why,
 ) -> Result<bool> {
-    let Listed { handle, mut bytes, .. } = listed;
+    let Listed { handle, mut bytes, meta } = listed;
     let key = native.key(&handle);
+    config.seen.forget(&handle);
     let was_there = loop {
-        let expected = config.events.expect(&handle, user, why);
+        let expected = config.events.expect(&handle, &meta.user, why);
         if config.larder.compare_and_delete(&key, &bytes).await? {
             expected.happened(true);
             break true;
@@ -140,7 +141,7 @@ pub(crate) async fn end(
         drop(expected);
         // It was used meanwhile, or has ended.
         let Some(now) = config.larder.get(&key).await? else { break false };
-        if native.meta_of(&now).is_none_or(|Meta { user: now, .. }| now != *user) {
+        if native.meta_of(&now).is_none_or(|now| !is_same_user(&now.user, user)) {
             break false;
         }
         bytes = now;

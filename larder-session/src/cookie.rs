@@ -138,25 +138,21 @@ fn decode_component(text: &str) -> String {
 }
 
 /// The value of the first cookie of this name in the value of a `Cookie` header, decoded.
-pub(crate) fn first_of(header: &str, name: &str) -> Option<String> {
-    header.split(';').find_map(|pair| {
-        let (found, value) = pair.split_once('=')?;
-        if found.trim() != name {
-            return None;
-        }
-        let value = value.trim();
-        let unquoted = value.strip_prefix('"').and_then(|v| v.strip_suffix('"'));
-        Some(decode_component(unquoted.unwrap_or(value)))
-    })
+pub(crate) fn first_of(header: &[u8], name: &str) -> Option<String> {
+    values_of(header, name).next().map(decode_component)
 }
 
-/// The values of all cookies of this name in the value of a `Cookie` header, as they are.
-pub(crate) fn values_of<'a>(header: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
-    header.split(';').filter_map(move |pair| {
-        let (found, value) = pair.split_once('=')?;
-        let value = value.trim();
-        let unquoted = value.strip_prefix('"').and_then(|v| v.strip_suffix('"'));
-        (found.trim() == name).then(|| unquoted.unwrap_or(value))
+/// The values of all cookies of this name in the value of a `Cookie` header, as they are. Other cookies may hold any
+/// bytes; one of this name that does is empty here: nobody signs such a thing.
+pub(crate) fn values_of<'a>(header: &'a [u8], name: &'a str) -> impl Iterator<Item = &'a str> {
+    header.split(|&byte| byte == b';').filter_map(move |pair| {
+        let equals = pair.iter().position(|&byte| byte == b'=')?;
+        let (found, value) = (&pair[..equals], pair[equals + 1..].trim_ascii());
+        if found.trim_ascii() != name.as_bytes() {
+            return None;
+        }
+        let unquoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+        Some(std::str::from_utf8(unquoted.unwrap_or(value)).unwrap_or_default())
     })
 }
 
@@ -263,6 +259,17 @@ mod tests {
         assert_eq!(iso_date(at), "2026-11-24T16:04:43.659Z");
         let leap = UNIX_EPOCH + Duration::from_secs(951_782_400);
         assert_eq!(http_date(leap), "Tue, 29 Feb 2000 00:00:00 GMT");
+    }
+
+    #[test]
+    fn cookies_are_found_beside_others_of_any_bytes() {
+        let header = b"lang=\xe9\xff; a=1;sid=\"x\"; =; sid ; sid=%41=; sid=\xff";
+        assert_eq!(values_of(header, "sid").collect::<Vec<_>>(), ["x", "%41=", ""]);
+        assert_eq!(first_of(header, "sid").as_deref(), Some("x"));
+        assert_eq!(first_of(b"sid=%41=", "sid").as_deref(), Some("A="));
+        assert_eq!(first_of(b"sid=%4", "sid").as_deref(), Some("%4"));
+        assert_eq!(first_of(b"sid=\"", "sid").as_deref(), Some("\""));
+        assert_eq!(first_of(b"side=1; sid", "sid"), None);
     }
 
     #[test]

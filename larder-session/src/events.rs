@@ -263,6 +263,11 @@ impl Drop for Expected<'_> {
     }
 }
 
+/// A pattern that matches this text alone.
+fn escaped(text: &str) -> String {
+    text.chars().flat_map(|c| "*?[]\\".contains(c).then_some('\\').into_iter().chain([c])).collect()
+}
+
 /// Follows the engine's feed.
 struct Follower {
     larder: Larder,
@@ -273,7 +278,9 @@ struct Follower {
 impl Follower {
     /// Finds all sessions that are there.
     async fn take_stock(&self, events: &Events) {
-        let Ok(keys) = self.larder.scan(format!("{}*", self.prefix)).collect().await else { return };
+        let Ok(keys) = self.larder.scan(format!("{}*", escaped(&self.prefix))).collect().await else {
+            return;
+        };
         for key in keys {
             if let Some(handle) = self.handle_in(&key) {
                 self.meet(handle, events);

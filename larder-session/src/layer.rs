@@ -14,10 +14,10 @@ use crate::state::Config;
 use axum_core::response::{IntoResponse, Response};
 use http::Request;
 use http::header::{CACHE_CONTROL, COOKIE, HeaderValue, SET_COOKIE, USER_AGENT};
-use http::request::Parts;
 use larder_client::Larder;
 use std::fmt;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -112,20 +112,41 @@ pub struct SessionService<S> {
     inner: S,
 }
 
+/// What the headers of a request tell about who has sent it, and the token that may be needed then.
+fn judge<B>(config: &Config, request: &Request<B>) -> (Finding, Option<HeaderValue>) {
+    let Some(native) = config.profile.native() else { return (Finding::Genuine, None) };
+    let Some(csrf) = &native.csrf else { return (Finding::Genuine, None) };
+    let headers = request.headers();
+    let finding = csrf.judge(request.method(), request.uri(), headers, native.cookie.is_secure);
+    let is_unproven = finding == Finding::Unproven;
+    (finding, headers.get(TOKEN_HEADER).filter(|_| is_unproven).cloned())
+}
+
 /// Refuses a request that another site may have forged.
-async fn check_origin(config: &Config, parts: &Parts, session: &Session) -> Result<(), SessionError> {
-    let Some(csrf) = config.profile.native().and_then(|native| native.csrf.as_ref()) else { return Ok(()) };
-    let is_genuine = match csrf.judge(parts) {
+async fn refuse_forged(
+    (finding, token): (Finding, Option<HeaderValue>),
+    session: &Session,
+) -> Result<(), SessionError> {
+    let is_genuine = match finding {
         Finding::Genuine => true,
         Finding::Forged => false,
         // Without an id of a session there is nothing to misuse.
         Finding::Unproven if !session.is_presented().await => true,
         Finding::Unproven => {
-            let token = parts.headers.get(TOKEN_HEADER).and_then(|token| token.to_str().ok());
+            let token = token.as_ref().and_then(|token| token.to_str().ok());
             session.is_token(token.unwrap_or_default()).await?
         }
     };
     if is_genuine { Ok(()) } else { Err(SessionError::Forged) }
+}
+
+/// What the application says is the address of the client, and the request as it was.
+fn find_ip<B>(config: &Config, request: Request<B>) -> (Option<IpAddr>, Request<B>) {
+    let Some(find) = config.profile.native().and_then(|native| native.find_ip.as_ref()) else {
+        return (None, request);
+    };
+    let (parts, body) = request.into_parts();
+    (find(&parts), Request::from_parts(parts, body))
 }
 
 impl<S, B> Service<Request<B>> for SessionService<S>
@@ -151,35 +172,35 @@ where
             if !request.uri().path().starts_with(config.profile.path()) {
                 return inner.call(request).await;
             }
-            let (mut parts, body) = request.into_parts();
-            let cookies = parts.headers.get_all(COOKIE).iter().cloned().collect();
-            let ip = config.profile.native().and_then(|native| native.find_ip.as_ref()?(&parts));
-            let visitor = Visitor { ip, agent: parts.headers.get(USER_AGENT).cloned() };
+            let (ip, mut request) = find_ip(&config, request);
+            let judged = judge(&config, &request);
+            let cookies = request.headers().get_all(COOKIE).iter().cloned().collect();
+            let visitor = Visitor { ip, agent: request.headers().get(USER_AGENT).cloned() };
             let session = Session::new(Arc::clone(&config), cookies, visitor);
-            if let Err(error) = check_origin(&config, &parts, &session).await {
+            if let Err(error) = refuse_forged(judged, &session).await {
                 return Ok(error.into_response());
             }
-            parts.extensions.insert(session.clone());
-            let mut response = inner.call(Request::from_parts(parts, body)).await?;
+            request.extensions_mut().insert(session.clone());
+            let mut response = inner.call(request).await?;
             let failed = response.status().is_server_error();
-            let cookie = session.finish(failed).await.and_then(|cookie| {
-                let value = |cookie: String| HeaderValue::from_str(&cookie);
-                let unsendable = |_| SessionError::Corrupt("its cookie fits no header".to_owned());
-                cookie.map(value).transpose().map_err(unsendable)
+            let (cookie, mut done) = session.finish(failed).await;
+            let cookie = cookie.map(|cookie| HeaderValue::from_str(&cookie)).transpose();
+            let cookie = cookie.unwrap_or_else(|_| {
+                done = Err(SessionError::Corrupt("its cookie fits no header".to_owned()));
+                None
             });
-            match cookie {
-                Ok(Some(cookie)) => {
-                    response.headers_mut().append(SET_COOKIE, cookie);
-                    if config.profile.native().is_some() {
-                        // Whoever else is shown a stored answer would get the cookie, too.
-                        let unsaid = response.headers_mut().entry(CACHE_CONTROL);
-                        unsaid.or_insert(HeaderValue::from_static("no-store"));
-                    }
-                    Ok(response)
-                }
-                Ok(None) => Ok(response),
-                Err(error) => Ok(error.into_response()),
+            if let Err(error) = done {
+                response = error.into_response();
             }
+            if let Some(cookie) = cookie {
+                response.headers_mut().append(SET_COOKIE, cookie);
+                if config.profile.native().is_some() {
+                    // Whoever else is shown a stored answer would get the cookie, too.
+                    let unsaid = response.headers_mut().entry(CACHE_CONTROL);
+                    unsaid.or_insert(HeaderValue::from_static("no-store"));
+                }
+            }
+            Ok(response)
         })
     }
 }

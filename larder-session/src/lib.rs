@@ -80,6 +80,8 @@ mod error;
 mod events;
 mod express;
 mod extract;
+#[cfg(test)]
+mod fuzz;
 mod layer;
 mod native;
 mod profile;

@@ -65,7 +65,7 @@ impl Profile {
     /// The ids that are presented in the `Cookie` headers of a request. As Express does, its profile looks at the first cookie of the name, whatever it
     /// is worth; with native sessions a cookie that somebody else has set does not hide ours.
     pub(crate) fn presented(&self, headers: &[HeaderValue]) -> Vec<Presented> {
-        let headers = headers.iter().filter_map(|value| value.to_str().ok());
+        let headers = headers.iter().map(HeaderValue::as_bytes);
         match self {
             Profile::Express(express) => {
                 let mut headers = headers;
@@ -293,6 +293,8 @@ impl NativeProfile {
         let (mut record, now) = (record.clone(), SystemTime::now());
         let is_new = record.get(meta::MEMBER) == Some("0");
         let mut meta = if is_new { Meta::new(id, visitor, now) } else { Meta::read(&record)? };
+        let is_touched = meta.is_touch_due(self.touch_every, seconds(now));
+        meta.correct(now);
         if let Some(turn) = turn {
             meta.rotate(id, turn.grace, now);
             if let Some(user) = &turn.login {
@@ -302,7 +304,7 @@ impl NativeProfile {
             }
         }
         // Not with each change: whatever notes a use has to tell the index, too.
-        if turn.is_some() || seconds(now) >= meta.seen_s + self.touch_every.as_secs() {
+        if turn.is_some() || is_touched {
             meta.seen_s = seconds(now);
         }
         let ttl = self.lives(&meta, now);

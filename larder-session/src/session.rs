@@ -338,31 +338,35 @@ impl Session {
         Ok(native.keys.is_token(token, handle_of(id), meta.login_us))
     }
 
-    /// Ends the request's use of the session: the value of `Set-Cookie`, if there is one to send. `failed` says that the
-    /// response is an error of the server.
-    pub(crate) async fn finish(&self, failed: bool) -> Result<Option<String>> {
+    /// Ends the request's use of the session: the value of `Set-Cookie`, if there is one to send, and the error if not
+    /// all could be done. `failed` says that the response is an error of the server.
+    ///
+    /// A cookie goes out with an error, too: an id that the request got earlier is the only one by now.
+    pub(crate) async fn finish(&self, failed: bool) -> (Option<String>, Result<()>) {
         {
             let mut state = self.state.lock().await;
-            // It harms nobody if this is done by half, or twice.
-            state.touch_express(&self.config).await?;
-            if state.is_settled(&self.config) {
-                return Ok(state.cookie(&self.config));
+            // It harms nobody if this is given up half-way.
+            let touched = state.touch_express(&self.config).await;
+            if touched.is_err() || state.is_settled(&self.config) {
+                return (state.cookie(&self.config), touched);
             }
         }
-        self.detached(async move |session| {
+        let finished = self.detached(async move |session| {
             let (mut state, config) = (session.state.lock().await, &session.config);
             if failed && config.profile.native().is_some_and(|native| native.discards_on_error) {
                 state.discard();
             }
-            state.renew(config)?;
-            match state.commit(config).await {
+            let committed = match state.renew(config) {
+                Ok(()) => state.commit(config).await,
+                Err(error) => Err(error),
+            };
+            Ok(match committed {
                 // A cookie now could undo what the request that ended or rotated the session has set.
-                Err(SessionError::Ended) => return Ok(None),
-                other => other?,
-            }
-            Ok(state.cookie(config))
-        })
-        .await
+                Err(SessionError::Ended) => (None, Ok(())),
+                other => (state.cookie(config), other),
+            })
+        });
+        finished.await.unwrap_or_else(|error| (None, Err(error)))
     }
 
     /// When the session ends, however much it is used. `None` if nothing is stored yet, and for sessions that Express

@@ -172,7 +172,7 @@ impl State {
                 Ok(Some((found, standing))) => {
                     (self.standing, self.is_by_old_key) = (standing, *is_by_old_key);
                     if let Base::Stored { record, .. } = &found {
-                        config.seen.note(id, record);
+                        config.seen.note(handle_of(id), record);
                     }
                     return Ok(found);
                 }
@@ -216,7 +216,7 @@ impl State {
     /// Whether the use of a session is to be noted. A cookie that says when it ends is set together with that end.
     fn wants_touch(&self, native: &NativeProfile, meta: &Meta, now_s: u64) -> bool {
         let sets_end = self.is_by_old_key && native.is_persistent();
-        sets_end || now_s >= meta.seen_s + native.touch_every.as_secs()
+        sets_end || meta.is_touch_due(native.touch_every, now_s)
     }
 
     /// Makes a change, and keeps it for later records.
@@ -296,12 +296,15 @@ impl State {
         let Some((found, standing)) = config.read(&id).await? else { return Err(self.end()) };
         (self.base, self.standing) = (found, standing);
         let mut record = self.base_record(config).clone();
+        // Until all changes are made anew, what was made of the record before is not to be stored in its place.
+        self.record = None;
         if standing == Standing::Previous && self.turn.as_ref().is_some_and(|turn| turn.login.is_none()) {
             // Another request has just exchanged the id.
             self.turn = None;
         }
-        for change in &self.changes {
-            change(&mut record)?;
+        if let Err(error) = self.changes.iter().try_for_each(|change| change(&mut record)) {
+            self.discard();
+            return Err(error);
         }
         self.record = Some(record);
         Ok(())
@@ -366,7 +369,7 @@ impl State {
         if is_turned {
             self.standing = Standing::Current;
         }
-        config.seen.note(&id, &record);
+        config.seen.note(handle_of(&id), &record);
         if config.profile.native().is_some() {
             let handle = SessionHandle(handle_of(&id).to_owned());
             match &self.base {
@@ -478,10 +481,12 @@ impl State {
         // An Express record can be ended unread; whether an id may end a native session, its record says.
         let id = match (&self.base, config.profile.native()) {
             (Base::Unread, None) => self.presented(config).first().map(|presented| presented.id.clone()),
-            (Base::Unread, Some(_)) => {
-                self.load(config).await?;
-                self.stored_id()
-            }
+            // One that cannot be read cannot say so, and stays; the browser need not keep its cookie for that.
+            (Base::Unread, Some(_)) => match self.load(config).await {
+                Ok(_) => self.stored_id(),
+                Err(SessionError::Corrupt(_)) => None,
+                Err(error) => return Err(error),
+            },
             _ => self.stored_id(),
         };
         if let Some(error) = &self.blind {
@@ -521,7 +526,7 @@ impl State {
 fn during_outage(config: &Config, id: &str, error: &larder_client::Error) -> Result<Base> {
     match config.profile.native().map(|native| native.outage) {
         Some(Outage::Anonymous) => Ok(Base::Absent),
-        Some(Outage::ReadOnly(stale)) => match config.seen.recall(id, stale) {
+        Some(Outage::ReadOnly(stale)) => match config.seen.recall(handle_of(id), stale) {
             Some(record) => match config.profile.standing(id, &record)? {
                 (Standing::Void, _) => Err(error.clone().into()),
                 (_, meta) => Ok(Base::Stored { id: id.to_owned(), record, meta }),
@@ -550,7 +555,7 @@ async fn end_stored(config: &Config, id: &str, user: &Value, why: Why) -> Result
         return Ok(());
     };
     let handle = handle_of(id);
-    config.seen.forget(id);
+    config.seen.forget(handle);
     let expected = config.events.expect(handle, user, why);
     let was_there = config.larder.del(&[native.key(handle)]).await? > 0;
     expected.happened(was_there);

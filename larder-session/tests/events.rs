@@ -95,6 +95,21 @@ async fn a_login_that_fails_leaves_the_listeners_with_the_user_that_is() {
 }
 
 #[tokio::test]
+async fn s27_sessions_are_found_under_any_prefix_and_in_their_own_database_alone() {
+    let larder = Larder::open("embedded://").await.unwrap();
+    let sessions = native_sessions(&larder, native().prefix("app[1]*\\:"));
+    let app = support::native_routes().layer(sessions.layer());
+    let cookie = ask(&app, "/login?user=ann", None).await.cookie();
+    let mut events = sessions.events().await;
+    let key = format!("app[1]*\\:{}", &cookie["__Host-sid=".len()..][..16]);
+    let other = larder.engine().unwrap().database(1).unwrap();
+    other.set(&key, "{}").unwrap();
+    other.del(&key).unwrap();
+    larder.expire_in(&key, Duration::from_millis(1)).await.unwrap();
+    assert_eq!(ends(&mut events, 1).await, [(json!("ann"), Why::Expired)]);
+}
+
+#[tokio::test]
 async fn s27_an_eviction_is_told_as_one() {
     let larder = Larder::open("embedded://").await.unwrap();
     let sessions = native_sessions(&larder, native());

@@ -6,12 +6,11 @@ use larder_client::Larder;
 use larder_session::cookie_value;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use support::{Answer, Backend, app, ask, encoded, id_of};
+use support::{Answer, Backend, app, ask, id_of, send_http};
 use testkit::{Rng, Server};
 
 const SECRET: &str = "first secret";
@@ -60,22 +59,7 @@ impl Express {
     }
 
     async fn send(&self, method: &str, path: &str, cookie: Option<&str>, body: &str) -> Answer {
-        let cookie = cookie.map(|cookie| format!("Cookie: {cookie}\r\n")).unwrap_or_default();
-        let (path, length, port) = (encoded(path), body.len(), self.port);
-        // HTTP/1.0: the body ends where the connection does.
-        let request = format!("{method} {path} HTTP/1.0\r\n{cookie}Content-Length: {length}\r\n\r\n{body}");
-        let exchange = move || {
-            let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-            stream.write_all(request.as_bytes())?;
-            let mut text = String::new();
-            stream.read_to_string(&mut text)?;
-            std::io::Result::Ok(text)
-        };
-        let text = tokio::task::spawn_blocking(exchange).await.expect("no panic").expect("Node answers");
-        let (head, body) = text.split_once("\r\n\r\n").expect("an HTTP response");
-        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
-        let set_cookie = head.lines().find_map(|line| line.strip_prefix("Set-Cookie: ")).map(str::to_owned);
-        Answer { status, set_cookie, body: body.to_owned() }
+        send_http(self.port, method, path, cookie, body).await
     }
 }
 

@@ -208,6 +208,7 @@ async fn s10_settings_that_are_unsafe_together_are_refused() {
         native().cookie(CookieSpec::named("sid").domain("a;b")),
         native().cookie(CookieSpec::named("sid").same_site(SameSite::None).secure(false)),
         native().cookie(CookieSpec::host("sid").same_site(SameSite::None)).csrf(None),
+        named().csrf(Csrf::new().trust("https://shop.example/")),
         named().idle(Duration::ZERO),
         named().absolute(secs(10)),
         named().absolute(Duration::MAX),
@@ -358,20 +359,7 @@ async fn s04_an_id_in_use_is_exchanged_with_grace_for_what_is_under_way() {
 async fn s15_s16_parallel_changes_all_stay() {
     on_all(async |Backend { larder, name, .. }| {
         let app = native_app(&larder, native());
-        let cookie = ask(&app, r#"/change?set={"n":0}"#, None).await.cookie();
-        let mut running = Vec::new();
-        for n in 0..100 {
-            for path in ["/add".to_owned(), format!(r#"/change?set={{"m{n}":{n}}}"#)] {
-                let (app, cookie) = (app.clone(), cookie.clone());
-                running.push(tokio::spawn(async move { ask(&app, &path, Some(&cookie)).await.status }));
-            }
-        }
-        for one in running {
-            assert_eq!(one.await.expect("the request ends"), 200, "{name}");
-        }
-        assert_eq!(ask(&app, "/member?name=n", Some(&cookie)).await.body, "100", "{name}");
-        let record = &records(&larder).await[0].1;
-        assert!((0..100).all(|n| record.contains(&format!("\"m{n}\":{n}"))), "{name}: {record}");
+        let cookie = support::parallel_changes_all_stay(&app, name).await;
         // Each of them got a number of its own.
         let numbers = (0..20).map(|_| {
             let (app, cookie) = (app.clone(), cookie.clone());

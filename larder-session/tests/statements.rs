@@ -180,23 +180,7 @@ async fn s14_s35_the_same_value_again_writes_nothing() {
 #[tokio::test]
 async fn s15_s16_parallel_changes_all_stay() {
     on_all(async |Backend { larder, name, .. }| {
-        let app = app(&larder, profile());
-        let cookie = ask(&app, r#"/change?set={"n":0}"#, None).await.cookie();
-        let mut running = Vec::new();
-        for n in 0..100 {
-            for path in ["/add".to_owned(), format!(r#"/change?set={{"m{n}":{n}}}"#)] {
-                let (app, cookie) = (app.clone(), cookie.clone());
-                running.push(tokio::spawn(async move { ask(&app, &path, Some(&cookie)).await.status }));
-            }
-        }
-        for one in running {
-            assert_eq!(one.await.expect("the request ends"), 200, "{name}");
-        }
-        assert_eq!(ask(&app, "/member?name=n", Some(&cookie)).await.body, "100", "{name}");
-        for n in 0..100 {
-            let member = ask(&app, &format!("/member?name=m{n}"), Some(&cookie)).await.body;
-            assert_eq!(member, n.to_string(), "{name}");
-        }
+        support::parallel_changes_all_stay(&app(&larder, profile()), name).await;
     })
     .await;
 }

@@ -6,7 +6,6 @@
 //! page of this application can have read. None of this needs anything in the store.
 
 use http::header::{HOST, ORIGIN};
-use http::request::Parts;
 use http::{HeaderMap, Method, Uri};
 
 /// The header that a token is sent in.
@@ -56,12 +55,21 @@ impl Csrf {
         self
     }
 
-    /// Judges a request by its headers.
-    pub(crate) fn judge(&self, parts: &Parts) -> Finding {
-        if matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE) {
+    /// The first of those that are trusted which is no origin, so that no browser ever names it.
+    pub(crate) fn misspelled(&self) -> Option<&str> {
+        let is_origin = |text: &str| {
+            let host = text.split_once("://").filter(|(scheme, _)| is_word(scheme)).map(|(_, host)| host);
+            host.is_some_and(|host| !host.is_empty() && host.bytes().all(is_in_authority))
+        };
+        self.trusted.iter().map(String::as_str).find(|trusted| !is_origin(trusted))
+    }
+
+    /// Judges a request by its headers. `is_secure` says that its cookie came over TLS.
+    pub(crate) fn judge(&self, method: &Method, uri: &Uri, headers: &HeaderMap, is_secure: bool) -> Finding {
+        if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE) {
             return Finding::Genuine;
         }
-        let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let origin = text(ORIGIN.as_str());
         let is_trusted = origin.is_some_and(|origin| self.trusted.iter().any(|known| known == origin));
         let comes_from_here = match (text("sec-fetch-site"), origin) {
@@ -69,7 +77,7 @@ impl Csrf {
             (Some("same-origin" | "none"), _) => true,
             (Some("same-site"), _) => self.allows_same_site,
             (Some(_), _) => false,
-            (None, Some(origin)) => is_own(origin, &parts.uri, &parts.headers),
+            (None, Some(origin)) => is_own(origin, uri, headers, is_secure),
             (None, None) => return Finding::Unproven,
         };
         match comes_from_here {
@@ -80,9 +88,24 @@ impl Csrf {
     }
 }
 
-/// Whether an origin is the host that the request is for.
-fn is_own(origin: &str, uri: &Uri, headers: &HeaderMap) -> bool {
-    let Some((_, host)) = origin.split_once("://") else { return false };
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+}
+
+/// Whether a browser spells hosts and ports with this. It writes them in lower case.
+fn is_in_authority(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._:[]".contains(&byte)
+}
+
+/// Whether an origin is the host that the request is for. A page without TLS is not its own origin with TLS: whoever is
+/// on the way can put anything into it. This machine is taken for safe, as browsers take it.
+fn is_own(origin: &str, uri: &Uri, headers: &HeaderMap, is_secure: bool) -> bool {
+    let Some((scheme, host)) = origin.split_once("://") else { return false };
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let is_here = matches!(name, "localhost" | "127.0.0.1" | "[::1]") || name.ends_with(".localhost");
+    if is_secure && scheme == "http" && !is_here {
+        return false;
+    }
     let asked = headers.get(HOST).and_then(|value| value.to_str().ok());
     let asked = asked.or_else(|| uri.authority().map(|authority| authority.as_str()));
     asked.is_some_and(|asked| asked.eq_ignore_ascii_case(host))
@@ -94,11 +117,16 @@ mod tests {
     use http::Request;
 
     fn judge(csrf: &Csrf, method: &str, headers: &[(&str, &str)]) -> Finding {
-        let mut request = Request::builder().method(method).uri("/buy").header("host", "shop.example:8443");
+        judge_at(csrf, method, "shop.example:8443", headers, true)
+    }
+
+    fn judge_at(csrf: &Csrf, method: &str, host: &str, headers: &[(&str, &str)], is_secure: bool) -> Finding {
+        let mut request = Request::builder().method(method).uri("/buy").header("host", host);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        csrf.judge(&request.body(()).expect("a request").into_parts().0)
+        let request = request.body(()).expect("a request");
+        csrf.judge(request.method(), request.uri(), request.headers(), is_secure)
     }
 
     #[test]
@@ -117,6 +145,30 @@ mod tests {
         ] {
             assert_eq!(judge(&csrf, "POST", headers), finding, "{headers:?}");
             assert_eq!(judge(&csrf, "GET", headers), Finding::Genuine, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_without_tls_does_not_speak_for_one_with() {
+        let csrf = Csrf::new();
+        let judge = |host: &str, is_secure| {
+            judge_at(&csrf, "POST", host, &[("origin", &format!("http://{host}"))], is_secure)
+        };
+        assert_eq!(judge("shop.example", true), Finding::Forged);
+        assert_eq!(judge("shop.example", false), Finding::Genuine);
+        for here in ["localhost:3000", "127.0.0.1", "[::1]:80", "shop.localhost:8"] {
+            assert_eq!(judge(here, true), Finding::Genuine, "{here}");
+        }
+        assert_eq!(judge("localhost.evil.example", true), Finding::Forged);
+    }
+
+    #[test]
+    fn a_trusted_origin_is_spelled_as_browsers_spell_it() {
+        for good in ["https://app.example", "http://localhost:3000", "https://[::1]:8"] {
+            assert_eq!(Csrf::new().trust(good).misspelled(), None, "{good}");
+        }
+        for bad in ["app.example", "https://app.example/", "https://", "https://App.example", "*", "null"] {
+            assert_eq!(Csrf::new().trust("https://a").trust(bad).misspelled(), Some(bad), "{bad}");
         }
     }
 

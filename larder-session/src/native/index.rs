@@ -3,8 +3,8 @@
 //!
 //! The record of a session is the truth, the index a list of where to look: what is read through it is checked against
 //! the records. A handle is listed *before* a login is stored, so that no session of a user is ever missing, and again
-//! whenever its use is noted, so that an index that was lost comes back. Handles whose time has passed are dropped when
-//! the user logs in, and the whole set ends with the last of them by its own time to live. Nothing depends on
+//! whenever its use is noted, so that an index that was lost comes back. Handles whose time has passed and whose records
+//! are gone are dropped when the user logs in, and the whole set ends with the last of them by its own time to live. Nothing depends on
 //! notifications of the store.
 
 use super::NativeProfile;
@@ -14,12 +14,20 @@ use larder_client::{Command, Larder, Pipeline};
 use serde_json::Value;
 use std::time::{Duration, SystemTime};
 
+/// Most handles that one login looks at in order to drop them.
+const PRUNED_MAX: u64 = 100;
+
 /// What a user is called in keys: a text is itself, anything else its JSON.
 pub(crate) fn user_key(user: &Value) -> String {
     match user {
         Value::String(name) => name.clone(),
         other => other.to_string(),
     }
+}
+
+/// Whether two users have one list: a number and the text that it is written with do.
+pub(crate) fn is_same_user(one: &Value, other: &Value) -> bool {
+    user_key(one) == user_key(other)
 }
 
 /// The indexes of an application.
@@ -44,10 +52,33 @@ impl Index<'_> {
         let expire = Command::new("EXPIRE").arg(&key).number(self.profile.idle.as_secs() + slack);
         let mut all = Pipeline::new().with(add).with(expire);
         if prunes {
-            all.push(Command::new("ZREMRANGEBYSCORE").arg(&key).arg("-inf").number(now_s));
+            let overdue = Command::new("ZRANGEBYSCORE").arg(&key).arg("-inf").number(now_s);
+            all.push(overdue.arg("LIMIT").number(0_u64).number(PRUNED_MAX));
         }
-        for reply in self.larder.execute_all(all).await? {
-            reply.or_failed()?;
+        let mut overdue = Vec::new();
+        for (n, reply) in self.larder.execute_all(all).await?.into_iter().enumerate() {
+            let reply = reply.or_failed()?;
+            if n == 2 {
+                overdue = reply.into_strings()?;
+            }
+        }
+        if overdue.is_empty() { Ok(()) } else { self.prune(&key, overdue).await }
+    }
+
+    /// Drops those of these handles whose sessions are gone. Whether they are is not for this program's clock to say,
+    /// which may be ahead of that of others.
+    async fn prune(self, key: &str, handles: Vec<Vec<u8>>) -> Result<()> {
+        let key_of = |handle: &[u8]| [self.profile.prefix.as_bytes(), handle].concat();
+        let asked = handles.iter().map(|handle| Command::new("EXISTS").arg(key_of(handle)));
+        let there = self.larder.execute_all(asked.collect()).await?;
+        let mut gone = Vec::new();
+        for (handle, reply) in handles.into_iter().zip(there) {
+            if reply.or_failed()?.as_integer() == Some(0) {
+                gone.push(handle);
+            }
+        }
+        if !gone.is_empty() {
+            self.larder.zrem(key, &gone).await?;
         }
         Ok(())
     }
@@ -70,7 +101,7 @@ impl Index<'_> {
         for (handle, reply) in handles.into_iter().zip(replies) {
             let Some(bytes) = reply.or_failed()?.into_bytes()? else { continue };
             let Some(meta) = self.profile.meta_of(&bytes) else { continue };
-            if user_key(&meta.user) == user_key(user) && !self.profile.lives(&meta, now).is_zero() {
+            if is_same_user(&meta.user, user) && !self.profile.lives(&meta, now).is_zero() {
                 found.push(Listed { handle, meta, bytes });
             }
         }

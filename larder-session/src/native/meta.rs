@@ -5,6 +5,7 @@
 //! logged in (microseconds from the making, so that logins have an order), address and browser, and the hash of the
 //! secret before this one with the second until which it still counts.
 
+use super::GRACE_MAX;
 use super::keys::hash_of;
 use crate::error::{Result, SessionError};
 use crate::record::Record;
@@ -40,6 +41,9 @@ pub(crate) struct Meta {
     previous: String,
     previous_until_s: u64,
 }
+
+/// The last second that a record may name, at the end of the year 9999: a date after it is none.
+const LAST_S: u64 = 253_402_300_799;
 
 /// What an id is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +105,27 @@ impl Meta {
         };
     }
 
+    /// Takes a time that is still to come for now: the clock was wrong then, or was set back since.
+    pub(crate) fn correct(&mut self, now: SystemTime) {
+        let now_s = seconds(now);
+        for time_s in [&mut self.created_s, &mut self.seen_s, &mut self.rotated_s] {
+            *time_s = now_s.min(*time_s);
+        }
+        if !self.has_previous(now_s) {
+            (self.previous, self.previous_until_s) = (String::new(), 0);
+        }
+    }
+
+    /// Whether the use of the session is to be noted: it was so long ago that it was last, or is still to come.
+    pub(crate) fn is_touch_due(&self, every: Duration, now_s: u64) -> bool {
+        now_s.abs_diff(self.seen_s) >= every.as_secs()
+    }
+
+    /// Whether the id before this one still counts. Its time may be up because the clock was set back, too.
+    fn has_previous(&self, now_s: u64) -> bool {
+        (1..=GRACE_MAX.as_secs()).contains(&self.previous_until_s.saturating_sub(now_s))
+    }
+
     /// What an id with this session's handle is worth. What is compared are hashes of secrets, so that the time it takes
     /// tells nothing about a secret.
     pub(crate) fn standing(&self, id: &str, now: SystemTime) -> Standing {
@@ -108,7 +133,7 @@ impl Meta {
         if hash == self.hash.as_bytes() {
             return Standing::Current;
         }
-        let is_previous = hash == self.previous.as_bytes() && seconds(now) < self.previous_until_s;
+        let is_previous = hash == self.previous.as_bytes() && self.has_previous(seconds(now));
         if is_previous { Standing::Previous } else { Standing::Void }
     }
 
@@ -126,13 +151,15 @@ impl Meta {
         let first = serde_json::Deserializer::from_str(raw).into_iter::<Raw>().next();
         let (created_s, seen, rotated, hash, user, login, ip, agent, previous, previous_until_s) =
             first?.ok()?;
+        let at = |since: u64| created_s.checked_add(since).filter(|&time_s| time_s <= LAST_S);
+        let login_us = at(login / 1_000_000).and(created_s.checked_mul(1_000_000))?.checked_add(login)?;
         Some(Meta {
-            created_s,
-            seen_s: created_s.checked_add(seen)?,
-            rotated_s: created_s.checked_add(rotated)?,
+            created_s: at(0)?,
+            seen_s: at(seen)?,
+            rotated_s: at(rotated)?,
             hash,
             user,
-            login_us: created_s.checked_mul(1_000_000)?.checked_add(login)?,
+            login_us,
             ip,
             agent,
             previous,
@@ -223,12 +250,36 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_set_back_neither_stops_touches_nor_revives_an_id() {
+        let at = |time_s| UNIX_EPOCH + Duration::from_secs(time_s);
+        let mut meta = Meta::new("handle..........first", &Visitor::default(), at(1_800_010_000));
+        meta.rotate("handle..........second", Duration::from_secs(10), at(1_800_010_000));
+        let (every, back) = (Duration::from_secs(60), 1_800_000_000);
+        assert!(!meta.is_touch_due(every, 1_800_010_059) && meta.is_touch_due(every, 1_800_010_060));
+        assert!(meta.is_touch_due(every, back) && !meta.is_touch_due(every, 1_800_009_941));
+        assert_eq!(meta.standing("handle..........first", at(1_800_010_009)), Standing::Previous);
+        assert_eq!(meta.standing("handle..........first", at(back)), Standing::Void);
+        meta.correct(at(back));
+        assert_eq!((meta.created_s, meta.seen_s, meta.rotated_s), (back, back, back));
+        // Nor does it come back when the clock shows that time again.
+        assert_eq!(meta.standing("handle..........first", at(1_800_010_009)), Standing::Void);
+        assert_eq!(meta.standing("handle..........second", at(back)), Standing::Current);
+        let mut record = Record::parse(b"{\"~\":0}".to_vec()).expect("JSON");
+        meta.write(&mut record);
+        assert_eq!(Meta::read(&record).map(|meta| meta.created_s), Ok(back));
+    }
+
+    #[test]
     fn what_is_no_such_list_is_refused() {
         for text in [
             "{}",
             "{\"~\":0}",
             "{\"~\":[1,2]}",
             "{\"~\":[18446744073709551615,1,1,\"\",0,0,\"\",\"\",\"\",0]}",
+            "{\"~\":[1,18446744073709551610,1,\"\",0,0,\"\",\"\",\"\",0]}",
+            "{\"~\":[1,1,18446744073709551610,\"\",0,0,\"\",\"\",\"\",0]}",
+            "{\"~\":[1,1,1,\"\",0,18446744073709551610,\"\",\"\",\"\",0]}",
+            "{\"~\":[253402300800,0,0,\"\",0,0,\"\",\"\",\"\",0]}",
         ] {
             let record = Record::parse(text.into()).expect("JSON");
             assert!(Meta::read(&record).is_err(), "{text}");

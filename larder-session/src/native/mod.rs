@@ -23,7 +23,7 @@ pub struct CookieSpec {
     name: String,
     domain: Option<String>,
     same_site: SameSite,
-    is_secure: bool,
+    pub(crate) is_secure: bool,
     is_persistent: bool,
 }
 
@@ -86,6 +86,9 @@ impl CookieSpec {
         out
     }
 }
+
+/// Longest time for which an old id works on.
+pub(crate) const GRACE_MAX: Duration = Duration::from_secs(300);
 
 /// What happens when a user who has as many sessions as he may have logs in once more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -288,6 +291,10 @@ impl NativeProfile {
                 cookie.same_site == SameSite::None && self.csrf.is_none(),
                 "SameSite=None without protection against forged requests lets every site act for the user",
             ),
+            (
+                self.csrf.as_ref().is_some_and(|csrf| csrf.misspelled().is_some()),
+                "a trusted origin is none, such as https://shop.example.com, without a path",
+            ),
             (idle < Duration::from_secs(1), "sessions that end after less than a second without use"),
             (absolute < idle, "the absolute time-out is shorter than the one without use"),
             (absolute > century, "no session lives for more than a century"),
@@ -296,7 +303,7 @@ impl NativeProfile {
                 self.rotate_every.is_some_and(|every| every <= self.grace),
                 "ids are exchanged faster than old ones end",
             ),
-            (self.grace > Duration::from_secs(300), "old ids that work on for more than five minutes"),
+            (self.grace > GRACE_MAX, "old ids that work on for more than five minutes"),
             (self.limit.is_some_and(|(sessions, _)| sessions == 0), "no user may have a session"),
             (self.outage == Outage::ReadOnly(Duration::ZERO), "read-only for no time is Reject"),
             (

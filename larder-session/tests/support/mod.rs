@@ -14,6 +14,8 @@ use larder_client::Larder;
 use larder_session::{ExpressProfile, KeyRing, NativeProfile, Session, SessionError, Sessions};
 use serde_json::Value;
 use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 use testkit::{Options, Server};
 use tower::ServiceExt;
@@ -94,6 +96,28 @@ pub(crate) fn native() -> NativeProfile {
 
 pub(crate) fn native_sessions(larder: &Larder, profile: NativeProfile) -> Sessions {
     Sessions::native(larder.clone(), profile).expect("the settings agree")
+}
+
+/// Statements 15 and 16: a hundred parallel changes of different members, and a hundred updates of one, all stay. Returns
+/// the cookie of the session.
+pub(crate) async fn parallel_changes_all_stay(app: &Router, name: &str) -> String {
+    let cookie = ask(app, r#"/change?set={"n":0}"#, None).await.cookie();
+    let mut running = Vec::new();
+    for n in 0..100 {
+        for path in ["/add".to_owned(), format!(r#"/change?set={{"m{n}":{n}}}"#)] {
+            let (app, cookie) = (app.clone(), cookie.clone());
+            running.push(tokio::spawn(async move { ask(&app, &path, Some(&cookie)).await.status }));
+        }
+    }
+    for one in running {
+        assert_eq!(one.await.expect("the request ends"), 200, "{name}");
+    }
+    assert_eq!(ask(app, "/member?name=n", Some(&cookie)).await.body, "100", "{name}");
+    for n in 0..100 {
+        let member = ask(app, &format!("/member?name=m{n}"), Some(&cookie)).await.body;
+        assert_eq!(member, n.to_string(), "{name}");
+    }
+    cookie
 }
 
 /// The same routes as those of [`app`], with logins of our own.
@@ -215,6 +239,36 @@ pub(crate) async fn ask_with(
     let set_cookie = response.headers().get("set-cookie").map(|v| v.to_str().expect("ASCII").to_owned());
     let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("a body");
     Answer { status: status.as_u16(), set_cookie, body: String::from_utf8_lossy(&body).into_owned() }
+}
+
+/// Asks a program on this machine.
+pub(crate) async fn send_http(
+    port: u16,
+    method: &str,
+    path: &str,
+    cookie: Option<&str>,
+    body: &str,
+) -> Answer {
+    let cookie = cookie.map(|cookie| format!("Cookie: {cookie}\r\n")).unwrap_or_default();
+    let (path, length) = (encoded(path), body.len());
+    // HTTP/1.0: the body ends where the connection does.
+    let request = format!(
+        "{method} {path} HTTP/1.0\r\n{cookie}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    let exchange = move || {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.write_all(request.as_bytes())?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        std::io::Result::Ok(text)
+    };
+    let text = tokio::task::spawn_blocking(exchange).await.expect("no panic").expect("it answers");
+    let (head, body) = text.split_once("\r\n\r\n").expect("an HTTP response");
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+    let header = |line: &str| {
+        Some(line.split_once(": ").filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"))?.1.to_owned())
+    };
+    Answer { status, set_cookie: head.lines().find_map(header), body: body.to_owned() }
 }
 
 /// A path with a query in which JSON may stand.
