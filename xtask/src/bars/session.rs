@@ -24,7 +24,7 @@ pub(super) const BARS: &[Bar] = &[
            about Express with Node", "--lib": &["s0", "s1", "s2", "s3", "s4"], "statements": &[], "native": &[],
            "express": &["s36_"], "events": &[]),
     tests!("alternate", "10,000 alternating random requests to Express and axum lose no member; login and logout on either side \
-           hold on both, with connect-redis 7, 8, 9 and 10", "express": &["s33_"]),
+           hold on both, with connect-redis 7, 8, 9 and 10", "express": &["s33_"], "pages": &[]),
     tests!("bytes", "10,000 random cookies are cookie-signature's; 10,000 random records of Node keep their bytes after a no-op \
            save", "express": &["s34_", "s35_"]),
     tests!("updates", "100 parallel updates end at exactly 100 on every backend", "statements": &["s15_"], "native": &["s15_"]),
