@@ -12,7 +12,6 @@ use http::HeaderValue;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Most cookies of one name that are looked at.
@@ -175,7 +174,7 @@ impl Profile {
     ) -> serde_json::Result<Option<U>> {
         match (self, meta) {
             (Profile::Express(express), _) => match express.user_of(record) {
-                Some(raw) if raw != "null" => serde_json::from_str(&raw).map(Some),
+                Some(raw) if raw != "null" => serde_json::from_str(raw).map(Some),
                 _ => Ok(None),
             },
             (Profile::Native(_), Some(Meta { user, .. })) if !user.is_null() => {
@@ -216,9 +215,9 @@ pub(crate) fn attributes(record: &Record) -> Value {
     record.get("cookie").and_then(|raw| serde_json::from_str(raw).ok()).unwrap_or(Value::Null)
 }
 
-/// The maximal age that the `cookie` member has, if it has one.
-fn age_in(cookie: &Record) -> Option<Duration> {
-    cookie.get("originalMaxAge").and_then(|raw| raw.parse().ok()).map(whole_millis)
+/// The maximal age that is in a record as `raw`, if one is.
+fn age_of(raw: &str) -> Option<Duration> {
+    raw.parse().ok().map(whole_millis)
 }
 
 /// Milliseconds of a JavaScript number; at most a century, so that dates keep four digits.
@@ -236,7 +235,7 @@ impl ExpressProfile {
         let mut cookie = cookie.unwrap_or_else(|| {
             Record::parse(self.cookie_json().into_bytes()).expect("the profile makes a JSON object")
         });
-        let age = age_in(&cookie);
+        let age = cookie.get("originalMaxAge").and_then(age_of);
         if let Some(age) = age {
             cookie.set("expires", &format!("\"{}\"", iso_date(SystemTime::now() + age)));
         }
@@ -246,8 +245,7 @@ impl ExpressProfile {
 
     /// How long the store is to keep a record from now on.
     pub(crate) fn ttl_of(&self, record: &Record) -> Duration {
-        let cookie = record.get("cookie").and_then(|raw| Record::parse(raw.as_bytes().to_vec()));
-        self.ttl_for(cookie.as_ref().and_then(age_in))
+        self.ttl_for(record.get_in("cookie", "originalMaxAge").and_then(age_of))
     }
 
     fn ttl_for(&self, age: Option<Duration>) -> Duration {
@@ -256,12 +254,11 @@ impl ExpressProfile {
     }
 
     /// The user in a record, as JSON.
-    fn user_of<'a>(&self, record: &'a Record) -> Option<Cow<'a, str>> {
-        let Some((outer, inner)) = self.user_member.split_once('.') else {
-            return record.get(&self.user_member).map(Cow::Borrowed);
-        };
-        let outer = Record::parse(record.get(outer)?.as_bytes().to_vec())?;
-        outer.get(inner).map(|raw| Cow::Owned(raw.to_owned()))
+    fn user_of<'a>(&self, record: &'a Record) -> Option<&'a str> {
+        match self.user_member.split_once('.') {
+            None => record.get(&self.user_member),
+            Some((outer, inner)) => record.get_in(outer, inner),
+        }
     }
 
     /// Puts the user into a record. `raw` is JSON.

@@ -81,7 +81,13 @@ impl Record {
 
     /// The raw value of a member. Of several with one name the last counts, as in JavaScript.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.named(name).pop().map(|member| &self.text[member.value])
+        last(&self.text, name).map(|member| &self.text[member.value])
+    }
+
+    /// The raw value of a member of a member, if that is an object.
+    pub(crate) fn get_in(&self, outer: &str, name: &str) -> Option<&str> {
+        let outer = self.get(outer).filter(|raw| raw.starts_with('{'))?;
+        last(outer, name).map(|member| &outer[member.value])
     }
 
     /// All that follows the name of the first member, if it is this one, as it is spelled: for what each request reads.
@@ -91,19 +97,21 @@ impl Record {
 
     /// Puts a raw value in the place of a member's value, or a new member at the end.
     pub(crate) fn set(&mut self, name: &str, raw: &str) {
-        if let Some(member) = self.named(name).pop() {
+        if let Some(member) = last(&self.text, name) {
             self.text.replace_range(member.value, raw);
             return;
         }
         let end = self.text.rfind('}').expect("the text is a JSON object, and ends with its brace");
-        let comma = if self.members().is_empty() { "" } else { "," };
+        let mut is_empty = true;
+        each_member(&self.text, |_| is_empty = false);
+        let comma = if is_empty { "" } else { "," };
         let key = Value::from(name);
         self.text.insert_str(end, &format!("{comma}{key}:{raw}"));
     }
 
     /// Cuts out all members of this name.
     pub(crate) fn remove(&mut self, name: &str) {
-        while let Some(member) = self.named(name).pop() {
+        while let Some(member) = last(&self.text, name) {
             let after = self.text[member.value.end..].trim_start_matches(WHITE);
             let (start, end) = if let Some(rest) = after.strip_prefix(',') {
                 (member.key.start, self.text.len() - rest.len())
@@ -114,53 +122,62 @@ impl Record {
             self.text.replace_range(start..end, "");
         }
     }
+}
 
-    fn named(&self, name: &str) -> Vec<Member> {
-        let mut members = self.members();
-        // A key that no Rust string can hold (a lone surrogate) is nobody's name here.
-        members.retain(|m| {
-            serde_json::from_str::<String>(&self.text[m.key.clone()]).is_ok_and(|key| key == name)
-        });
-        members
-    }
-
-    /// Walks over the members. The text is known to be JSON, so that this only counts quotes and brackets.
-    fn members(&self) -> Vec<Member> {
-        let bytes = self.text.as_bytes();
-        let (mut members, mut depth, mut at) = (Vec::new(), 0_usize, 0);
-        let mut key: Option<Range<usize>> = None;
-        let mut value_start = None;
-        while at < bytes.len() {
-            let start = at;
-            at += 1;
-            match bytes[start] {
-                b'"' => {
-                    at = end_of_string(bytes, start);
-                    if depth == 1 && key.is_none() {
-                        key = Some(start..at);
-                        continue;
-                    }
-                }
-                b':' if depth == 1 => continue,
-                b'{' | b'[' => depth += 1,
-                b'}' | b']' => depth -= 1,
-                byte if byte.is_ascii_whitespace() => continue,
-                _ => {}
-            }
-            let is_end = depth == 0 || (depth == 1 && bytes[start] == b',');
-            if !is_end {
-                // The bracket that opens the object itself begins no value; nothing else comes before its first key.
-                if key.is_some() && value_start.is_none() {
-                    value_start = Some(start);
-                }
-                continue;
-            }
-            if let (Some(key), Some(value)) = (key.take(), value_start.take()) {
-                let end = value + self.text[value..start].trim_end_matches(WHITE).len();
-                members.push(Member { key, value: value..end });
-            }
+/// The last member of this name in the text of an object.
+fn last(text: &str, name: &str) -> Option<Member> {
+    let mut found = None;
+    each_member(text, |member| {
+        if is_key(&text[member.key.clone()], name) {
+            found = Some(member);
         }
-        members
+    });
+    found
+}
+
+/// Whether a key, with its quotes, is this name. One that no Rust string can hold (a lone surrogate) is nobody's.
+fn is_key(raw: &str, name: &str) -> bool {
+    if raw.contains('\\') {
+        return serde_json::from_str::<String>(raw).is_ok_and(|key| key == name);
+    }
+    raw.get(1..raw.len() - 1) == Some(name)
+}
+
+/// Walks over the members of an object. The text is known to be JSON, so that this only counts quotes and brackets.
+fn each_member(text: &str, mut visit: impl FnMut(Member)) {
+    let bytes = text.as_bytes();
+    let (mut depth, mut at) = (0_usize, 0);
+    let mut key: Option<Range<usize>> = None;
+    let mut value_start = None;
+    while at < bytes.len() {
+        let start = at;
+        at += 1;
+        match bytes[start] {
+            b'"' => {
+                at = end_of_string(bytes, start);
+                if depth == 1 && key.is_none() {
+                    key = Some(start..at);
+                    continue;
+                }
+            }
+            b':' if depth == 1 => continue,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            byte if byte.is_ascii_whitespace() => continue,
+            _ => {}
+        }
+        let is_end = depth == 0 || (depth == 1 && bytes[start] == b',');
+        if !is_end {
+            // The bracket that opens the object itself begins no value; nothing else comes before its first key.
+            if key.is_some() && value_start.is_none() {
+                value_start = Some(start);
+            }
+            continue;
+        }
+        if let (Some(key), Some(value)) = (key.take(), value_start.take()) {
+            let end = value + text[value..start].trim_end_matches(WHITE).len();
+            visit(Member { key, value: value..end });
+        }
     }
 }
 
