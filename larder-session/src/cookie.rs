@@ -177,6 +177,27 @@ impl SameSite {
     }
 }
 
+/// Which cookies a browser keeps when it has too many of a site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// Dropped first.
+    Low,
+    /// As cookies without a priority.
+    Medium,
+    /// Kept longest.
+    High,
+}
+
+impl Priority {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Priority::Low => "low",
+            Priority::Medium => "medium",
+            Priority::High => "high",
+        }
+    }
+}
+
 /// The value of a `Set-Cookie` header in express-session's order of attributes, from the `cookie` member of a record.
 /// `expires` is what the response promises, not what the record says.
 pub(crate) fn set_cookie(name: &str, value: &str, attributes: &Value, expires: Option<SystemTime>) -> String {

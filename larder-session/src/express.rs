@@ -1,6 +1,6 @@
 //! The settings of sessions that an Express application shares.
 
-use crate::cookie::{SameSite, Signer};
+use crate::cookie::{Priority, SameSite, Signer};
 use crate::record::is_reserved;
 use serde_json::{Map, Value};
 use std::fmt;
@@ -25,6 +25,8 @@ pub struct ExpressProfile {
     pub(crate) secure: bool,
     pub(crate) http_only: bool,
     pub(crate) same_site: Option<SameSite>,
+    partitioned: bool,
+    priority: Option<Priority>,
     pub(crate) rolling: bool,
     pub(crate) max_bytes: usize,
     pub(crate) fresh_when_corrupt: bool,
@@ -77,6 +79,8 @@ impl ExpressProfile {
             secure: false,
             http_only: true,
             same_site: None,
+            partitioned: false,
+            priority: None,
             rolling: false,
             max_bytes: 64 * 1024,
             fresh_when_corrupt: false,
@@ -140,6 +144,19 @@ impl ExpressProfile {
         self
     }
 
+    /// Whether a browser keeps the cookie apart for each site that embeds this one; off unless set. It takes such a cookie
+    /// over TLS alone.
+    pub fn partitioned(mut self, partitioned: bool) -> ExpressProfile {
+        self.partitioned = partitioned;
+        self
+    }
+
+    /// Which cookies the browser keeps when it has too many; none unless set.
+    pub fn priority(mut self, priority: Priority) -> ExpressProfile {
+        self.priority = Some(priority);
+        self
+    }
+
     /// Whether each response to a request that used the session sets the cookie again; off unless set.
     pub fn rolling(mut self, rolling: bool) -> ExpressProfile {
         self.rolling = rolling;
@@ -187,6 +204,7 @@ impl ExpressProfile {
                 "browsers refuse a __Secure- cookie that is not secure",
             ),
             (is_none && !self.secure, "browsers refuse SameSite=None on a cookie that is not secure"),
+            (self.partitioned && !self.secure, "browsers refuse a partitioned cookie that is not secure"),
             (self.max_age.is_some_and(|age| age.is_zero()), "sessions of no age end at once"),
             (
                 self.user_member.split('.').next().is_none_or(|name| name.is_empty() || is_reserved(name)),
@@ -203,8 +221,11 @@ impl ExpressProfile {
     /// The `cookie` member of a new record, in express-session's order; `expires` is filled in when it is written.
     pub(crate) fn cookie_json(&self) -> String {
         let age = self.max_age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-        let mut members = vec![("originalMaxAge", Value::from(age)), ("expires", Value::Null)];
-        // Express leaves it out when nobody has asked for it.
+        let mut members = vec![("originalMaxAge", Value::from(age))];
+        // Express leaves out what nobody has asked for.
+        members.extend(self.partitioned.then_some(("partitioned", Value::Bool(true))));
+        members.extend(self.priority.map(|priority| ("priority", Value::from(priority.name()))));
+        members.push(("expires", Value::Null));
         members.extend(self.secure.then_some(("secure", Value::Bool(true))));
         members.push(("httpOnly", Value::from(self.http_only)));
         members.extend(self.domain.as_deref().map(|domain| ("domain", Value::from(domain))));

@@ -94,7 +94,7 @@ mod state;
 #[cfg(any(feature = "tower-sessions-0-14", feature = "tower-sessions-0-15"))]
 pub use adapter::TowerStore;
 pub use admin::{SessionAdmin, SessionInfo};
-pub use cookie::{SameSite, cookie_value, sign, unsign};
+pub use cookie::{Priority, SameSite, cookie_value, sign, unsign};
 pub use error::{Result, SessionError};
 pub use events::{NoHandle, SessionEvent, SessionEvents, SessionHandle, Why};
 pub use express::{ConfigError, ExpressProfile};

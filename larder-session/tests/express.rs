@@ -3,7 +3,7 @@
 mod support;
 
 use larder_client::Larder;
-use larder_session::cookie_value;
+use larder_session::{Priority, SameSite, cookie_value};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -34,6 +34,16 @@ impl Drop for Express {
 impl Express {
     /// `None` where its packages are not installed, but not in CI.
     fn start(server: &Server, max_age: Option<Duration>, version: u8) -> Option<Express> {
+        Express::with_cookie(server, max_age, version, &json!({}))
+    }
+
+    /// The same with more settings of the cookie.
+    fn with_cookie(
+        server: &Server,
+        max_age: Option<Duration>,
+        version: u8,
+        cookie: &Value,
+    ) -> Option<Express> {
         let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/node");
         if !home.join("node_modules").is_dir() && std::env::var_os("CI").is_none() {
             eprintln!("skipped: the packages of tests/node are not installed (cargo x setup installs them)");
@@ -42,7 +52,7 @@ impl Express {
         let mut node = Command::new("node");
         node.arg("lib/session-app.js").current_dir(home).stdin(Stdio::piped()).stdout(Stdio::piped());
         node.env("REDIS_URL", support::url(server)).env("SECRETS", format!("{SECRET},old secret"));
-        node.env("CONNECT_REDIS", version.to_string());
+        node.env("CONNECT_REDIS", version.to_string()).env("COOKIE", cookie.to_string());
         if let Some(age) = max_age {
             node.env("MAX_AGE", age.as_millis().to_string());
         }
@@ -177,7 +187,6 @@ async fn s36_what_we_write_express_loads_and_touches_without_rewriting() {
         assert!(left > Duration::from_secs(100), "{name}: {left:?}");
         // The records and cookies of both are alike but for the id and the time.
         let theirs = express.ask(r#"/change?set={"a":{"b":[1,null]}}"#, None).await;
-        let plain = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "");
         let attributes = |answer: &Answer| {
             let cookie =
                 answer.set_cookie.as_deref().expect("a cookie").split_once(';').expect("attributes").1;
@@ -193,6 +202,55 @@ async fn s36_what_we_write_express_loads_and_touches_without_rewriting() {
         assert_eq!(plain(&ours), plain(&String::from_utf8(record).expect("UTF-8")), "{name}");
     })
     .await;
+}
+
+/// A text without what differs from session to session: digits, and so times; and ids, which come first.
+fn plain(text: &str) -> String {
+    let text = text.split_once(';').map_or(text, |(_, attributes)| attributes);
+    text.replace(|c: char| c.is_ascii_digit(), "")
+}
+
+#[tokio::test]
+async fn s36_new_sessions_are_those_of_express_with_any_settings_of_the_cookie() {
+    let server = Server::larder(&[]);
+    let larder = Larder::open(&support::url(&server)).await.expect("the server is there");
+    let plain_profile = || support::profile().max_age(Duration::from_secs(500));
+    let pairs = [
+        (
+            json!({ "sameSite": "lax", "httpOnly": false }),
+            plain_profile().same_site(SameSite::Lax).http_only(false),
+        ),
+        (
+            json!({ "priority": "high", "domain": "shop.example" }),
+            plain_profile().priority(Priority::High).domain("shop.example"),
+        ),
+        (
+            json!({ "secure": true, "partitioned": true, "priority": "low", "sameSite": "none" }),
+            plain_profile().secure(true).partitioned(true).priority(Priority::Low).same_site(SameSite::None),
+        ),
+        (
+            json!({ "secure": true, "sameSite": "strict", "path": "/change" }),
+            plain_profile().secure(true).same_site(SameSite::Strict).path("/change"),
+        ),
+    ];
+    for (settings, profile) in pairs {
+        let age = Some(Duration::from_secs(500));
+        let Some(express) = Express::with_cookie(&server, age, 9, &settings) else { return };
+        let mut both = Vec::new();
+        for answer in [
+            express.ask(r#"/change?set={"a":1}"#, None).await,
+            ask(&app(&larder, profile.clone()), r#"/change?set={"a":1}"#, None).await,
+        ] {
+            let record = larder.get(format!("sess:{}", id_of(&answer.cookie()))).await.unwrap();
+            let record = String::from_utf8(record.expect("it is stored")).expect("UTF-8");
+            // Names of days and months may change between the two.
+            let cookie = plain(answer.set_cookie.as_deref().expect("a cookie"));
+            let attributes: Vec<String> =
+                cookie.split("; ").filter(|word| !word.starts_with("Expires=")).map(str::to_owned).collect();
+            both.push((plain(&record), attributes, cookie.contains("; Expires=")));
+        }
+        assert_eq!(both[0], both[1], "{settings}");
+    }
 }
 
 #[tokio::test]

@@ -150,3 +150,20 @@ fn each_row_of_the_page_about_security_names_tests_that_are_there() {
     }
     assert!(rows >= 25, "{rows} rows");
 }
+
+#[test]
+fn each_of_the_forty_statements_has_a_test_of_its_number() {
+    let mut files = sources("src");
+    files.extend(sources("tests"));
+    let tests: Vec<&str> = files
+        .iter()
+        .flat_map(|(_, text)| text.lines())
+        .filter_map(|line| line.trim_start().trim_start_matches("async ").strip_prefix("fn s"))
+        .collect();
+    let bears = |test: &str, number: &str| {
+        let numbers = test.split('_').map(|word| word.trim_start_matches('s'));
+        numbers.take_while(|word| word.len() == 2 && word.parse::<u8>().is_ok()).any(|word| word == number)
+    };
+    let missing = |number: &u8| !tests.iter().any(|test| bears(test, &format!("{number:02}")));
+    assert_eq!((1..=40).filter(missing).collect::<Vec<u8>>(), Vec::<u8>::new());
+}

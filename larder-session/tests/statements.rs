@@ -149,6 +149,7 @@ async fn s10_settings_that_browsers_refuse_are_refused() {
         host().path("/a"),
         profile().name("__Secure-sid"),
         profile().same_site(SameSite::None),
+        profile().partitioned(true),
         profile().max_age(Duration::ZERO),
         profile().ttl(Duration::ZERO),
     ];

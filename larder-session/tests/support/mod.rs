@@ -253,7 +253,7 @@ pub(crate) async fn send_http(
     let (path, length) = (encoded(path), body.len());
     // HTTP/1.0: the body ends where the connection does.
     let request = format!(
-        "{method} {path} HTTP/1.0\r\n{cookie}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        "{method} {path} HTTP/1.0\r\n{cookie}X-Forwarded-Proto: https\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
     );
     let exchange = move || {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;

@@ -18,6 +18,8 @@ import signature from 'cookie-signature';
 //     GET /go                      tells all of them
 //     POST /sign [[sid, secret]]   the cookie values for them
 
+// COOKIE holds settings of the cookie, as JSON.
+//
 // Each version of connect-redis with a client that people have beside it; 9 unless CONNECT_REDIS says otherwise.
 const url = process.env.REDIS_URL;
 const [name, client] = {
@@ -36,7 +38,9 @@ const middleware = session({
   secret: process.env.SECRETS.split(','),
   resave: false,
   saveUninitialized: false,
-  cookie: maxAge ? { maxAge } : {},
+  // Whoever asks says whether it came over TLS.
+  proxy: true,
+  cookie: { ...(maxAge && { maxAge }), ...JSON.parse(process.env.COOKIE ?? '{}') },
 });
 
 const done = (call) => new Promise((resolve, reject) => call((error) => (error ? reject(error) : resolve())));
