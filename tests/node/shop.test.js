@@ -120,6 +120,7 @@ function story(open) {
   /** A browser of its own. It fails a test that makes its console complain. */
   async function visitor(name, viewport) {
     const context = await browser.newContext({ viewport });
+    context.setDefaultTimeout(120_000); // far beyond what anything takes, on the slowest machine
     const page = await context.newPage();
     const troubles = [];
     page.on('pageerror', (error) => troubles.push(String(error)));

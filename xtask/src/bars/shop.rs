@@ -248,9 +248,8 @@ fn queries(scale: Scale) -> Result<Measured, String> {
         let reads = (shop.count("queries")? - before).saturating_sub(writes);
         is_right &= tally.is_good();
         figures.push(format!(
-            "cache {cache}: {} requests ({writes} writes), {reads} reads of the database, {:.0} requests a second, answers {:?}",
+            "cache {cache}: {} requests ({writes} writes), {reads} reads of the database, answers {:?}",
             tally.answers(),
-            tally.rate(),
             tally.by_status
         ));
         asked.push(reads as f64);
