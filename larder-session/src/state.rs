@@ -61,6 +61,7 @@ impl Config {
         match found {
             Ok(((Standing::Void, _), _)) => Ok(None),
             Ok(((standing, meta), record)) => {
+                let meta = meta.map(Box::new);
                 Ok(Some((Base::Stored { id: id.to_owned(), record, meta }, standing)))
             }
             Err(SessionError::Corrupt(_)) if self.profile.is_fresh_when_corrupt() => Ok(None),
@@ -83,7 +84,7 @@ pub(crate) enum Base {
     /// No session.
     Absent,
     /// This record, found under this id, and what it says about its session if it is a native one.
-    Stored { id: String, record: Record, meta: Option<Meta> },
+    Stored { id: String, record: Record, meta: Option<Box<Meta>> },
 }
 
 /// What the response does to the cookie.
@@ -158,7 +159,7 @@ impl State {
     /// What the stored record says about its session, if it is a native one.
     pub(crate) fn meta(&self) -> Option<&Meta> {
         match &self.base {
-            Base::Stored { meta, .. } => meta.as_ref(),
+            Base::Stored { meta, .. } => meta.as_deref(),
             _ => None,
         }
     }
@@ -379,7 +380,7 @@ impl State {
             }
         }
         let seen_s = self.meta().map(|meta| meta.seen_s);
-        self.base = Base::Stored { id, record, meta };
+        self.base = Base::Stored { id, record, meta: meta.map(Box::new) };
         self.record = None;
         self.changes.clear();
         self.is_touched = true;
@@ -529,7 +530,7 @@ fn during_outage(config: &Config, id: &str, error: &larder_client::Error) -> Res
         Some(Outage::ReadOnly(stale)) => match config.seen.recall(handle_of(id), stale) {
             Some(record) => match config.profile.standing(id, &record)? {
                 (Standing::Void, _) => Err(error.clone().into()),
-                (_, meta) => Ok(Base::Stored { id: id.to_owned(), record, meta }),
+                (_, meta) => Ok(Base::Stored { id: id.to_owned(), record, meta: meta.map(Box::new) }),
             },
             None => Err(error.clone().into()),
         },
