@@ -28,7 +28,7 @@
 //! Commands with any arguments, [pipelines and transactions](Pipeline), [subscriptions](Subscription) that come back
 //! with all their channels and tell of the gap, [walks over keys](Scan), [events](EventStream) about connections,
 //! time-outs and retries ([`Options`]). One conformance suite runs all of it on the engine in this process, on larder-server
-//! and on redis-server. Sentinels and clusters have not been tested so far.
+//! and on redis-server. Sentinels and clusters are tested by what stands on it: larder-cache and the shop.
 //!
 //! # What is not
 //!
