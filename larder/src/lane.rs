@@ -8,6 +8,7 @@ use crate::effects::log::Log;
 use crate::keyspace::eviction::{Pool, access_clock};
 use crate::stats::LaneStats;
 use crate::time::Clock;
+use larder_structures::sys::CycleCounter;
 use std::sync::Arc;
 
 /// A large string that is part of a reply and was not copied there: the same bytes are in the keyspace, until they are
@@ -22,6 +23,7 @@ pub struct Attachment {
 /// One thread's part of the engine; see the module's text. Made by [`crate::Engine::lane`].
 pub struct Lane {
     pub(crate) clock: Arc<dyn Clock>,
+    counter: Option<CycleCounter>,
     pub(crate) stats: Arc<LaneStats>,
     pub(crate) effects: Effects,
     /// Unix time of this turn, in microseconds, and the same in milliseconds and in seconds.
@@ -50,17 +52,17 @@ pub struct Lane {
 
 impl Lane {
     pub(crate) fn new(clock: Arc<dyn Clock>, stats: Arc<LaneStats>, log: Arc<Log>, hands_off: bool) -> Lane {
-        let mark_us = clock.lap_us();
         let effects = Effects::default();
         let mut lane = Lane {
+            counter: clock.counter(),
             clock,
             stats,
             effects,
             now_us: 0,
             now_ms: 0,
             access_clock: 0,
-            asked_us: mark_us,
-            mark_us,
+            asked_us: 0,
+            mark_us: 0,
             epoch: log.durable.epoch(),
             log,
             seen: 0,
@@ -69,6 +71,8 @@ impl Lane {
             attaches: false,
             attached: Vec::new(),
         };
+        lane.mark_us = lane.now_on_laps_us();
+        lane.asked_us = lane.mark_us;
         lane.set_now_us(lane.clock.unix_us());
         lane
     }
@@ -88,7 +92,7 @@ impl Lane {
     #[inline]
     pub fn begin_turn(&mut self) {
         self.set_now_us(self.clock.unix_us());
-        self.mark_us = self.clock.lap_us();
+        self.mark_us = self.now_on_laps_us();
         self.epoch = self.log.durable.epoch();
     }
 
@@ -112,10 +116,19 @@ impl Lane {
     pub(crate) fn begin_call(&mut self) {
         const GRAIN_US: u64 = 1000;
         self.epoch = self.log.durable.epoch();
-        let lap_us = self.clock.lap_us();
+        let lap_us = self.now_on_laps_us();
         if lap_us.wrapping_sub(self.asked_us) >= GRAIN_US {
             self.asked_us = lap_us;
             self.set_now_us(self.clock.unix_us());
+        }
+    }
+
+    /// The moment on the clock for laps, which is read after every command.
+    #[inline]
+    fn now_on_laps_us(&self) -> u64 {
+        match self.counter {
+            Some(counter) => counter.now_us(),
+            None => self.clock.elapsed_us(),
         }
     }
 
@@ -123,7 +136,8 @@ impl Lane {
     /// back to back, so one reading of the clock ends one and begins the next.
     #[inline]
     pub(crate) fn lap_us(&mut self) -> u64 {
-        let before_us = std::mem::replace(&mut self.mark_us, self.clock.lap_us());
+        let now_us = self.now_on_laps_us();
+        let before_us = std::mem::replace(&mut self.mark_us, now_us);
         self.mark_us.saturating_sub(before_us)
     }
 

@@ -14,10 +14,10 @@ pub trait Clock: Send + Sync {
     /// Microseconds since some moment, never going back; for durations.
     fn elapsed_us(&self) -> u64;
 
-    /// The same, read after every command: as cheap as possible. It may run a little fast or slow, so it is good for
-    /// durations of minutes; its readings are not comparable with those of [`Clock::elapsed_us`].
-    fn lap_us(&self) -> u64 {
-        self.elapsed_us()
+    /// What is read in its place after every command, where there is anything cheaper. It may run a little fast or slow,
+    /// so it is good for durations of minutes; its readings are not comparable with those of [`Clock::elapsed_us`].
+    fn counter(&self) -> Option<CycleCounter> {
+        None
     }
 }
 
@@ -45,11 +45,7 @@ impl Clock for SystemClock {
         self.start.elapsed().as_micros() as u64
     }
 
-    #[inline]
-    fn lap_us(&self) -> u64 {
-        match self.counter {
-            Some(counter) => counter.now_us(),
-            None => self.elapsed_us(),
-        }
+    fn counter(&self) -> Option<CycleCounter> {
+        self.counter
     }
 }

@@ -8,7 +8,8 @@ use crate::lane::Lane;
 use crate::registry;
 use crate::session::Session;
 use larder_resp::{Frame, Proto, Request, parse_frame};
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use larder_structures::sync::Brief;
+use parking_lot::{Condvar, Mutex};
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -204,8 +205,7 @@ pub(super) struct Callers {
 
 /// A slot on cache lines of its own.
 #[repr(align(128))]
-#[derive(Default)]
-struct Slot(Mutex<Option<Box<Caller>>>);
+struct Slot(Brief<Option<Box<Caller>>>);
 
 /// Slots, a power of two: more than threads that are likely to call at the same moment.
 const SLOTS: usize = 64;
@@ -226,7 +226,11 @@ fn thread_number() -> usize {
 
 impl Callers {
     pub(super) fn new(engine: Arc<Engine>) -> Callers {
-        Callers { engine, slots: (0..SLOTS).map(|_| Slot::default()).collect(), spare: Mutex::default() }
+        Callers {
+            engine,
+            slots: (0..SLOTS).map(|_| Slot(Brief::new(None))).collect(),
+            spare: Mutex::default(),
+        }
     }
 
     /// A caller that is nobody else's, on a database.
@@ -236,27 +240,36 @@ impl Callers {
 
     /// Takes a caller for as long as its command may last.
     pub(super) fn take(&self, db: usize) -> Box<Caller> {
-        let mine = self.mine().and_then(|mut slot| slot.take());
+        let mine = self.mine().try_with(Option::take).flatten();
         let caller = mine.or_else(|| self.spare.lock().pop());
         self.on(caller.unwrap_or_else(|| Box::new(Caller::new(&self.engine))), db)
     }
 
     /// Gives a caller back.
     pub(super) fn put(&self, caller: Box<Caller>) {
-        match self.mine() {
-            Some(mut slot) if slot.is_none() => *slot = Some(caller),
-            _ => self.spare.lock().push(caller),
+        let mut caller = Some(caller);
+        self.mine().try_with(|slot| {
+            if slot.is_none() {
+                *slot = caller.take();
+            }
+        });
+        if let Some(caller) = caller {
+            self.spare.lock().push(caller);
         }
     }
 
     /// Lets `work` use a caller for a moment.
     #[inline]
     pub(super) fn with<R>(&self, work: impl FnOnce(&Engine, &mut Caller) -> R) -> R {
-        if let Some(mut slot) = self.mine()
-            && let Some(caller) = &mut *slot
-        {
-            return work(&self.engine, caller);
+        let mut work = Some(work);
+        let result = self.mine().try_with(|slot| {
+            let caller = slot.as_mut()?;
+            work.take().map(|work| work(&self.engine, caller))
+        });
+        if let Some(Some(result)) = result {
+            return result;
         }
+        let work = work.expect("it is taken only where its result is returned");
         let mut caller = self.take(0);
         let result = work(&self.engine, &mut caller);
         self.put(caller);
@@ -264,8 +277,8 @@ impl Callers {
     }
 
     #[inline]
-    fn mine(&self) -> Option<MutexGuard<'_, Option<Box<Caller>>>> {
-        self.slots[thread_number()].0.try_lock()
+    fn mine(&self) -> &Brief<Option<Box<Caller>>> {
+        &self.slots[thread_number()].0
     }
 
     fn on(&self, mut caller: Box<Caller>, db: usize) -> Box<Caller> {
