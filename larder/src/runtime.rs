@@ -12,7 +12,7 @@ use larder_structures::sys::{give_way_between_locks, give_way_to_all};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Weak};
-use std::thread::{JoinHandle, yield_now};
+use std::thread::{JoinHandle, available_parallelism, yield_now};
 use std::time::Duration;
 
 const TICK_MS: u64 = 100;
@@ -106,12 +106,13 @@ fn tick_until(engine: &Weak<Engine>, stopped: &Receiver<()>) {
 ///
 /// A huge page takes a tenth of a millisecond or two to clear, and several where a virtual machine has to be given the memory
 /// first. So this is done by a thread of its own that has the last place in the queue for a processor: where one is idle,
-/// entries are in huge pages; where none is, small pages do.
+/// entries are in huge pages; where none is, small pages do. With a single processor there is no such place: a thread that
+/// works without a pause has to wait until a page is cleared, whoever comes first in the queue.
 fn keep_memory_ready(stopped: &Receiver<()>) {
     give_way_to_all();
     while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
         slab::trim();
-        slab::prepare();
+        slab::prepare(available_parallelism().is_ok_and(|processors| processors.get() > 1));
         while slab::make_ready() {
             yield_now();
         }

@@ -286,10 +286,10 @@ impl Arena {
     }
 
     /// Decides how many chunks of huge pages the arena should have ready: one more than it has needed since the last call, and
-    /// none if it has needed none or is small.
-    pub(super) fn decide_wanted(&mut self) {
+    /// none if it has needed none or is small, or if huge pages are not wanted.
+    pub(super) fn decide_wanted(&mut self, is_huge: bool) {
         let recently = std::mem::take(&mut self.recently_mapped);
-        self.wanted = if recently == 0 || self.mapped < CHUNKS_BEFORE_HUGE * CHUNK {
+        self.wanted = if !is_huge || recently == 0 || self.mapped < CHUNKS_BEFORE_HUGE * CHUNK {
             0
         } else {
             (recently + 1).min(SPARES_MAX)

@@ -174,10 +174,12 @@ fn trim_arena(number: usize, pages: usize) -> usize {
 
 /// Decides how much memory in huge pages is to be ready for each arena, by what it has lately needed, and gives back what
 /// was kept ready beyond that. To be called some ten times a second by a thread that nobody waits for.
-pub fn prepare() {
+///
+/// `is_huge` says whether huge pages are wanted at all.
+pub fn prepare(is_huge: bool) {
     for number in seat::all() {
         let arena = seat::arena(number);
-        arena.with(Arena::decide_wanted);
+        arena.with(|arena| arena.decide_wanted(is_huge));
         while let Some(spare) = arena.with(Arena::take_surplus) {
             // SAFETY: it is memory for a chunk, which nobody has used.
             unsafe { Chunk::unmap(spare.cast()) };
@@ -420,10 +422,10 @@ mod tests {
     fn chunks_that_are_ready_are_used_and_none_are_wanted_where_none_were_needed() {
         let class = class::of(1024);
         let mut arena = Arena::new(0);
-        arena.decide_wanted();
+        arena.decide_wanted(true);
         assert!(!arena.wants_spare());
         let mut kept = sparse(&mut arena, class, 20_000, 1);
-        arena.decide_wanted();
+        arena.decide_wanted(true);
         let mut made = 0;
         while arena.wants_spare() {
             let memory = Chunk::map(true).expect("the system has memory");
@@ -434,8 +436,8 @@ mod tests {
         kept.extend(sparse(&mut arena, class, 4_000, 1));
         assert!(arena.wants_spare(), "one of {made} was used");
         arena.check_invariants();
-        arena.decide_wanted();
-        arena.decide_wanted();
+        arena.decide_wanted(true);
+        arena.decide_wanted(true);
         assert!(!arena.wants_spare(), "nothing was needed since");
         while let Some(spare) = arena.take_surplus() {
             // SAFETY: nobody has used it.
