@@ -291,7 +291,8 @@ impl Engine {
 
     /// Adds what a shard has not reported yet, and what its tables have grown or shrunk by since the last time. Every
     /// tick does so, and eviction.
-    pub(crate) fn report(&self, shard: &mut Shard) {
+    pub(crate) fn report(&self, hold: &mut Hold<'_, Shard>, index: usize) {
+        let shard = hold.shard_mut(index);
         let unreported = std::mem::take(&mut shard.unreported);
         if unreported != 0 {
             self.memory.fetch_add(unreported, Ordering::Relaxed);
@@ -300,6 +301,11 @@ impl Engine {
         let before = std::mem::replace(&mut shard.reported_tables, tables);
         if tables != before {
             self.tables.fetch_add(tables - before, Ordering::Relaxed);
+        }
+        // For those who fetch ahead, without the lock.
+        let hint = shard.db(0).map_or(0, |db| db.keys.hint());
+        if hint != self.shards.hint(index) {
+            hold.set_hint(index, hint);
         }
     }
 
@@ -352,6 +358,9 @@ impl Engine {
             // Whoever loads has a time of its own, and nobody else may change anything.
             return;
         }
+        if let Some(shard) = hold.single_mut() {
+            return agree_with(lane, shard);
+        }
         let mut latest_ms = lane.now_ms();
         hold.for_each(|shard| {
             latest_ms = latest_ms.max(shard.now_ms);
@@ -390,6 +399,18 @@ impl Engine {
         // Once, so that an exchange of databases meanwhile does not give half of one and half of the other.
         let physical = self.physical(db);
         (0..self.shards.len()).map(|index| count(self.shards.one(index).shard(index), physical)).sum()
+    }
+}
+
+/// Agrees with a shard just taken on what time it is: the later of what it and this lane have seen. A clock that is set
+/// back, or a lane that began its turn earlier than another, thus never sees again what has expired.
+#[inline]
+pub(crate) fn agree_with(lane: &mut Lane, shard: &mut Shard) {
+    lane.seen = lane.seen.max(shard.last_write);
+    match shard.now_ms.cmp(&lane.now_ms()) {
+        std::cmp::Ordering::Less => shard.now_ms = lane.now_ms(),
+        std::cmp::Ordering::Equal => {}
+        std::cmp::Ordering::Greater => lane.set_now_us(shard.now_ms * 1000),
     }
 }
 

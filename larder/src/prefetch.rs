@@ -5,6 +5,9 @@
 //! before the first of them runs, so their misses can overlap: first all buckets are fetched, then all entries, and then
 //! the commands run, strictly in order. Nothing is decided here; what a command finds, it finds under its lock.
 //!
+//! The first round takes no lock at all: where a shard's buckets are is written beside its lock now and then
+//! ([`Engine::report`]), and who goes by an old note fetches something useless.
+//!
 //! A member of a large set, or a field of a large hash, is a second lookup of the same kind, in the table of the
 //! collection, which is known once the entry is there: two more rounds, if any command asks for such.
 
@@ -13,7 +16,7 @@ use crate::keyspace::StoredEntry;
 use larder_structures::entry::ValueRef;
 use larder_structures::hash;
 use larder_structures::record::Record;
-use larder_structures::table::Table;
+use larder_structures::table::{Table, prefetch_by_hint};
 
 /// Bytes of data below which nothing is fetched: all of it is in some cache already.
 const WORTH_FROM: u64 = 4 * 1024 * 1024;
@@ -44,7 +47,7 @@ impl Engine {
         for lookup in lookups.clone() {
             has_members |= lookup.member.is_some();
             if last.replace(lookup.key) != Some(lookup.key) {
-                self.with_keys_of(lookup, |keys| keys.prefetch_bucket(lookup.key));
+                self.prefetch_bucket(lookup);
             }
         }
         last = None;
@@ -56,6 +59,17 @@ impl Engine {
         if has_members {
             self.with_members_of(lookups.clone(), Table::prefetch_bucket);
             self.with_members_of(lookups, Table::prefetch_entry);
+        }
+    }
+
+    /// Fetches the bucket of a lookup. Where the buckets of database 0 are is known without the shard's lock.
+    #[inline]
+    pub(crate) fn prefetch_bucket(&self, lookup: Lookup) {
+        if self.physical(lookup.db) == 0 {
+            let hint = self.shards.hint(hash::shard(lookup.key, self.shards.len()));
+            prefetch_by_hint(hint, lookup.key);
+        } else {
+            self.with_keys_of(lookup, |keys| keys.prefetch_bucket(lookup.key));
         }
     }
 
@@ -87,5 +101,30 @@ impl Engine {
                 }
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Larder;
+    use crate::engine::{Engine, Options};
+
+    #[test]
+    fn where_the_buckets_are_is_known_without_locks_once_a_shard_was_tended() {
+        let engine = Engine::open(Options::default());
+        let larder = Larder::on(std::sync::Arc::clone(&engine));
+        for round in ["before", "after"] {
+            for number in 0..10_000 {
+                larder.set(format!("{round}:{number}"), "value").expect("memory is not short");
+            }
+            for index in 0..engine.shard_count() {
+                let mut hold = engine.shards.one(index);
+                engine.report(&mut hold, index);
+                let buckets = hold.shard(index).db(0).expect("the first is always there").keys.hint();
+                assert!(buckets != 0 && engine.shards.hint(index) == buckets, "{round}, shard {index}");
+            }
+        }
+        larder.execute(&["SWAPDB", "0", "1"]);
+        assert_eq!(larder.get("before:77").expect("it is no string"), None);
     }
 }

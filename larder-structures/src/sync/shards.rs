@@ -32,7 +32,8 @@
 //! the locks go, so whoever takes one of them afterwards can see it.
 
 use super::raw::{
-    AtomicBool, AtomicU32, Mutex, MutexGuard, Ordering, RawLock, UnsafeCell, exclusive, lock, shared,
+    AtomicBool, AtomicU32, AtomicUsize, Mutex, MutexGuard, Ordering, RawLock, UnsafeCell, exclusive, lock,
+    shared,
 };
 use crate::sys::prefetch;
 use std::marker::PhantomData;
@@ -50,6 +51,8 @@ pub struct Shards<T> {
 #[repr(C, align(128))]
 struct Guarded<T> {
     lock: RawLock,
+    /// What [`Shards::hint`] returns.
+    hint: AtomicUsize,
     shard: UnsafeCell<T>,
 }
 
@@ -61,15 +64,15 @@ unsafe impl<T: Send> Send for Shards<T> {}
 /// Exclusive use of one, several or all shards until it is dropped.
 pub struct Hold<'s, T> {
     shards: &'s Shards<T>,
-    which: Which<'s>,
+    which: Which<'s, T>,
     /// Whether the thread was unwinding already when it took the hold.
     was_panicking: bool,
     /// A hold is released by the thread that took it.
     _not_send: PhantomData<*const ()>,
 }
 
-enum Which<'s> {
-    One(u32),
+enum Which<'s, T> {
+    One(u32, &'s Guarded<T>),
     Many(Vec<u32>),
     All(#[allow(dead_code)] MutexGuard<'s, ()>),
 }
@@ -79,7 +82,11 @@ impl<T> Shards<T> {
     pub fn new(shards: impl IntoIterator<Item = T>) -> Self {
         let cells = shards
             .into_iter()
-            .map(|shard| Guarded { lock: RawLock::new(), shard: UnsafeCell::new(shard) })
+            .map(|shard| Guarded {
+                lock: RawLock::new(),
+                hint: AtomicUsize::new(0),
+                shard: UnsafeCell::new(shard),
+            })
             .collect();
         Shards { closed: AtomicU32::new(0), is_poisoned: AtomicBool::new(false), gate: Mutex::new(()), cells }
     }
@@ -91,7 +98,7 @@ impl<T> Shards<T> {
     }
 
     #[inline]
-    fn hold<'s>(&'s self, which: Which<'s>) -> Hold<'s, T> {
+    fn hold<'s>(&'s self, which: Which<'s, T>) -> Hold<'s, T> {
         held::note(self.address());
         Hold { shards: self, which, was_panicking: panicking(), _not_send: PhantomData }
     }
@@ -121,6 +128,16 @@ impl<T> Shards<T> {
         prefetch(start.cast::<u8>().wrapping_add(64));
     }
 
+    /// A word beside the lock of a shard, which anybody may read without the lock: what its holders left there to say
+    /// where they found things. It may be out of date. Zero at first.
+    ///
+    /// # Panics
+    /// When there is no shard of that index.
+    #[inline]
+    pub fn hint(&self, index: usize) -> usize {
+        self.cells[index].hint.load(Ordering::Relaxed)
+    }
+
     /// Takes one shard, waiting for it if need be.
     ///
     /// # Panics
@@ -128,13 +145,14 @@ impl<T> Shards<T> {
     #[inline]
     pub fn one(&self, index: usize) -> Hold<'_, T> {
         held::expect_none(self.address());
+        let cell = &self.cells[index];
         loop {
-            self.cells[index].lock.lock();
+            cell.lock.lock();
             if self.closed.load(Ordering::Acquire) == 0 {
-                return self.hold(Which::One(index as u32));
+                return self.hold(Which::One(index as u32, cell));
             }
             // SAFETY: taken above.
-            unsafe { self.cells[index].lock.unlock() };
+            unsafe { cell.lock.unlock() };
             self.wait_for_gate();
         }
     }
@@ -142,14 +160,15 @@ impl<T> Shards<T> {
     /// Takes one shard if nobody has it and the gate is open.
     pub fn try_one(&self, index: usize) -> Option<Hold<'_, T>> {
         held::expect_none(self.address());
-        if !self.cells[index].lock.try_lock() {
+        let cell = &self.cells[index];
+        if !cell.lock.try_lock() {
             return None;
         }
         if self.closed.load(Ordering::Acquire) == 0 {
-            return Some(self.hold(Which::One(index as u32)));
+            return Some(self.hold(Which::One(index as u32, cell)));
         }
         // SAFETY: taken above.
-        unsafe { self.cells[index].lock.unlock() };
+        unsafe { cell.lock.unlock() };
         None
     }
 
@@ -203,7 +222,7 @@ impl<T> Hold<'_, T> {
     #[inline]
     pub fn covers(&self, index: usize) -> bool {
         match &self.which {
-            Which::One(only) => *only as usize == index,
+            Which::One(only, _) => *only as usize == index,
             Which::Many(several) => several.binary_search(&(index as u32)).is_ok(),
             Which::All(_) => index < self.shards.len(),
         }
@@ -214,13 +233,41 @@ impl<T> Hold<'_, T> {
         matches!(self.which, Which::All(_))
     }
 
+    /// The shard of this hold, to be changed, if it is one of a single shard: that of nearly every command.
+    #[inline]
+    pub fn single_mut(&mut self) -> Option<&mut T> {
+        let Which::One(_, cell) = self.which else { return None };
+        // SAFETY: the hold has the shard's lock, and is borrowed mutably.
+        Some(unsafe { &mut *exclusive(&cell.shard) })
+    }
+
+    /// Leaves what [`Shards::hint`] is to return.
+    ///
+    /// # Panics
+    /// When the shard is not part of the hold.
+    #[inline]
+    pub fn set_hint(&mut self, index: usize, hint: usize) {
+        self.cell(index).hint.store(hint, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn cell(&self, index: usize) -> &Guarded<T> {
+        if let Which::One(only, cell) = self.which
+            && only as usize == index
+        {
+            return cell;
+        }
+        assert!(self.covers(index), "shard {index} was not planned for");
+        &self.shards.cells[index]
+    }
+
     /// Does something with each shard of this hold, in ascending order.
     pub fn for_each(&mut self, mut work: impl FnMut(&mut T)) {
         let cells = &self.shards.cells;
         // SAFETY: the indices are those of this hold, which is borrowed mutably.
         let mut visit = |index: usize| work(unsafe { &mut *exclusive(&cells[index].shard) });
         match &self.which {
-            Which::One(only) => visit(*only as usize),
+            Which::One(only, _) => visit(*only as usize),
             Which::Many(several) => several.iter().for_each(|index| visit(*index as usize)),
             Which::All(_) => (0..cells.len()).for_each(visit),
         }
@@ -232,9 +279,8 @@ impl<T> Hold<'_, T> {
     /// When the shard is not part of the hold: the plan of the command was wrong.
     #[inline]
     pub fn shard(&self, index: usize) -> &T {
-        assert!(self.covers(index), "shard {index} was not planned for");
         // SAFETY: the hold has the shard's lock or the gate, and `&self` lets nobody change it.
-        unsafe { &*shared(&self.shards.cells[index].shard) }
+        unsafe { &*shared(&self.cell(index).shard) }
     }
 
     /// A shard of this hold, to be changed.
@@ -243,23 +289,22 @@ impl<T> Hold<'_, T> {
     /// When the shard is not part of the hold: the plan of the command was wrong.
     #[inline]
     pub fn shard_mut(&mut self, index: usize) -> &mut T {
-        assert!(self.covers(index), "shard {index} was not planned for");
         // SAFETY: the hold has the shard's lock or the gate, and is borrowed mutably.
-        unsafe { &mut *exclusive(&self.shards.cells[index].shard) }
+        unsafe { &mut *exclusive(&self.cell(index).shard) }
     }
 }
 
 impl<T> Drop for Hold<'_, T> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         held::forget(self.shards.address());
         if panicking() && !self.was_panicking {
             self.shards.is_poisoned.store(true, Ordering::Release);
         }
         match &self.which {
-            Which::One(only) => {
+            Which::One(_, cell) => {
                 // SAFETY: this hold has the lock.
-                unsafe { self.shards.cells[*only as usize].lock.unlock() }
+                unsafe { cell.lock.unlock() }
             }
             Which::Many(several) => {
                 for index in several {

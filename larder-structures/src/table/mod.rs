@@ -117,6 +117,15 @@ pub unsafe trait Element: Sized {
     }
 }
 
+/// [`Table::prefetch_bucket`] without the table, by what [`Table::hint`] said. A hint that is out of date does no harm: memory
+/// is fetched that nobody needs.
+#[inline]
+pub fn prefetch_by_hint(hint: usize, hash: u64) {
+    if hint != 0 {
+        raw::prefetch_by_hint(hint, hash);
+    }
+}
+
 /// Bytes that the processor fetches at once.
 const CACHE_LINE: usize = 64;
 /// Slots in a bucket.
@@ -387,6 +396,12 @@ impl<E: Element> Table<E> {
     #[inline]
     pub fn prefetch_bucket(&self, hash: u64) {
         self.table_of(hash).prefetch(hash);
+    }
+
+    /// Where its buckets are, for [`prefetch_by_hint`]; zero while there are none. It stays true until the table changes its
+    /// size.
+    pub fn hint(&self) -> usize {
+        self.main.hint()
     }
 
     /// Fetches what a lookup of `hash` will compare keys with: the second stage, for a bucket that is in the cache by now.

@@ -142,6 +142,20 @@ impl Place {
     }
 }
 
+/// Fetches the bucket of a hash, by what [`Raw::hint`] said.
+#[inline]
+pub(super) fn prefetch_by_hint(hint: usize, hash: u64) {
+    sys::prefetch(bucket_by_hint(hint, hash));
+}
+
+/// Where the bucket of a hash is, by what [`Raw::hint`] said when it was no lie.
+#[inline]
+fn bucket_by_hint(hint: usize, hash: u64) -> *const Bucket {
+    let mask = (1 << (hint % size_of::<Bucket>())) - 1;
+    let buckets: *const Bucket = std::ptr::without_provenance(hint & !(size_of::<Bucket>() - 1));
+    buckets.wrapping_add(hash as usize & mask)
+}
+
 /// An array of buckets with their overflow chains and expiry summaries.
 pub(super) struct Raw {
     buckets: NonNull<Bucket>,
@@ -226,6 +240,11 @@ impl Raw {
     pub(super) fn prefetch(&self, hash: u64) {
         // An empty table has no bucket; its dangling address does no harm here, as nothing follows it.
         sys::prefetch(self.buckets.as_ptr().wrapping_add(self.index(hash)));
+    }
+
+    /// The address of the buckets, and in the bits that are zero there the binary logarithm of how many there are.
+    pub(super) fn hint(&self) -> usize {
+        if self.count == 0 { 0 } else { self.buckets.addr().get() | self.count.trailing_zeros() as usize }
     }
 
     /// Fetches the elements that may be those of a hash into the cache, as far as the first bucket knows them.
@@ -489,6 +508,27 @@ impl Drop for Raw {
         } else {
             // SAFETY: allocated by `with_buckets` with the same size.
             unsafe { slab::free(memory, size) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_leads_to_the_bucket_of_every_hash() {
+        assert_eq!(Raw::empty().hint(), 0);
+        for buckets in [1, 2, 1024, 1 << 16] {
+            let raw = Raw::with_buckets(buckets);
+            for hash in [0, 1, 777, 0x0123_4567_89ab_cdef, u64::MAX] {
+                let bucket = raw.bucket(raw.index(hash)).as_ptr().cast_const();
+                assert_eq!(
+                    bucket_by_hint(raw.hint(), hash).addr(),
+                    bucket.addr(),
+                    "{buckets} buckets, {hash:x}"
+                );
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::exec::count_lookups;
 use crate::fault::Fault;
 use crate::keyspace::{Expiry, PlannedKey, ReadCtx, WriteCtx};
+use crate::prefetch::Lookup;
 use crate::registry::{self, Registered};
 use crate::types::string::Digits;
 use larder_resp::OwnedRequest;
@@ -53,6 +54,14 @@ impl Larder {
         !engine.clients.has_monitors() && !engine.pause.is_begun()
     }
 
+    /// The hash of a key, whose bucket is fetched from here on, while the call is prepared.
+    #[inline]
+    fn foresee(&self, key: &[u8]) -> u64 {
+        let hash = hash::of(key);
+        self.home.engine.prefetch_bucket(Lookup { db: self.db, key: hash, member: None });
+        hash
+    }
+
     #[inline]
     fn read<R>(
         &self,
@@ -60,10 +69,10 @@ impl Larder {
         key: &[u8],
         work: impl FnOnce(&ReadCtx<'_>) -> Result<R, Fault>,
     ) -> Result<R, Fault> {
+        let hash = self.foresee(key);
         self.home.callers.with(|engine, caller| {
             begin(engine, caller, registered)?;
             let lane = &mut caller.lane;
-            let hash = hash::of(key);
             let hold = engine.shards.one(hash::shard(hash, engine.shard_count()));
             let mut hold = engine.enter(lane, hold)?;
             let planned = PlannedKey::new(key, hash);
@@ -91,6 +100,7 @@ impl Larder {
         as_request: impl FnOnce() -> OwnedRequest,
         work: impl FnOnce(&mut WriteCtx<'_, '_>) -> Result<R, Fault>,
     ) -> Result<R, Fault> {
+        let hash = self.foresee(key);
         self.home.callers.with(|engine, caller| {
             begin(engine, caller, registered)?;
             let lane = &mut caller.lane;
@@ -98,7 +108,6 @@ impl Larder {
             if registered.command.memory == Memory::Grows && engine.is_short_of_memory() {
                 return Err(Fault::OUT_OF_MEMORY);
             }
-            let hash = hash::of(key);
             let hold = engine.shards.one(hash::shard(hash, engine.shard_count()));
             let mut hold = engine.enter(lane, hold)?;
             let planned = PlannedKey::new(key, hash);

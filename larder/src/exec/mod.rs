@@ -21,6 +21,7 @@ mod transaction;
 use crate::admit;
 use crate::args::Args;
 use crate::command::{Run, Store, Trait};
+use crate::engine::agree_with;
 use crate::engine::{Engine, ServerCtx, Step};
 use crate::fault::{Fault, Outcome};
 use crate::keyspace::{Notes, PlannedKey, ReadCtx, Shard, Source, WriteCtx};
@@ -559,7 +560,10 @@ impl Engine {
         if !effects.record.is_empty() {
             let position = self.log.append(&mut effects.record);
             lane.seen = position;
-            hold.for_each(|shard| shard.last_write = position);
+            match hold.single_mut() {
+                Some(shard) => shard.last_write = position,
+                None => hold.for_each(|shard| shard.last_write = position),
+            }
         }
         if effects.is_heard {
             self.feed.publish(&mut effects.events);
@@ -589,26 +593,12 @@ fn is_muted(session: &mut Session) -> bool {
     }
 }
 
-/// Agrees with a shard just taken on what time it is: the later of what it and this lane have seen. A clock that is set
-/// back, or a lane that began its turn earlier than another, thus never sees again what has expired.
-#[inline]
-fn agree_with(lane: &mut Lane, shard: &mut Shard) {
-    lane.seen = lane.seen.max(shard.last_write);
-    match shard.now_ms.cmp(&lane.now_ms()) {
-        std::cmp::Ordering::Less => shard.now_ms = lane.now_ms(),
-        std::cmp::Ordering::Equal => {}
-        std::cmp::Ordering::Greater => lane.set_now_us(shard.now_ms * 1000),
-    }
-}
-
 /// Counts the hits and misses of a reader, keeps what its reply has attached, and returns the keys it found expired.
 #[inline]
 pub(crate) fn count_lookups(lane: &mut Lane, notes: Notes) -> Vec<Box<[u8]>> {
     lane.stats.hits.add(notes.hits.get());
     lane.stats.misses.add(notes.misses.get());
-    let attached = notes.attached.into_inner();
-    if !attached.is_empty() {
-        lane.attached.extend(attached);
-    }
-    notes.expired.into_inner()
+    let Some(seldom) = notes.seldom.into_inner() else { return Vec::new() };
+    lane.attached.extend(seldom.attached);
+    seldom.expired
 }

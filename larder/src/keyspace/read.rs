@@ -49,8 +49,26 @@ pub(crate) enum PinnedValue {
 pub(crate) struct Notes {
     pub(crate) hits: Cell<u64>,
     pub(crate) misses: Cell<u64>,
-    pub(crate) expired: RefCell<Vec<Box<[u8]>>>,
-    pub(crate) attached: RefCell<Vec<Attachment>>,
+    /// What few commands cause, so that the others need not make and clear away its lists.
+    pub(crate) seldom: RefCell<Option<Box<Seldom>>>,
+}
+
+/// What few lookups cause.
+#[derive(Default)]
+pub(crate) struct Seldom {
+    pub(crate) expired: Vec<Box<[u8]>>,
+    pub(crate) attached: Vec<Attachment>,
+}
+
+impl Notes {
+    #[cold]
+    fn expired(&self, key: &[u8]) {
+        self.seldom.borrow_mut().get_or_insert_default().expired.push(key.into());
+    }
+
+    fn attached(&self, attachment: Attachment) {
+        self.seldom.borrow_mut().get_or_insert_default().attached.push(attachment);
+    }
 }
 
 /// What a reading handler works with.
@@ -104,7 +122,7 @@ impl<'a> ReadCtx<'a> {
                 let entry = shard.db(self.physical)?.keys.get_hashed(hash, key)?;
                 let found = Found::new(entry);
                 if found.expires_at_ms.is_some_and(|at_ms| at_ms <= self.now_ms) {
-                    self.note_expired(key);
+                    self.notes.expired(key);
                     return None;
                 }
                 if let Some(clock) = clock {
@@ -114,11 +132,6 @@ impl<'a> ReadCtx<'a> {
             }
             Source::Pinned(keys) => look_in_pinned(keys, key),
         }
-    }
-
-    #[cold]
-    fn note_expired(&self, key: &[u8]) {
-        self.notes.expired.borrow_mut().push(key.into());
     }
 
     /// The string under `key`.
@@ -139,7 +152,7 @@ impl<'a> ReadCtx<'a> {
         match found.attachable() {
             Some(bytes) if self.attaches => {
                 let at = reply.bulk_around(bytes.len());
-                self.notes.attached.borrow_mut().push(Attachment { at, bytes: Arc::clone(bytes) });
+                self.notes.attached(Attachment { at, bytes: Arc::clone(bytes) });
             }
             _ => found.view.string()?.reply(reply),
         }

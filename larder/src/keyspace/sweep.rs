@@ -132,7 +132,7 @@ impl Engine {
             }
             self.commit_removals(lane, &mut hold);
         }
-        self.report(hold.shard_mut(index));
+        self.report(&mut hold, index);
         drop(hold);
         self.free(&mut lane.effects.garbage);
         unfinished.is_some()

@@ -261,7 +261,7 @@ impl Engine {
             let mut hold = self.shards.one(index);
             let (keys, _, _) = hold.shard_mut(index).parts(self.physical(db));
             keys.reserve(each);
-            self.report(hold.shard_mut(index));
+            self.report(&mut hold, index);
         }
     }
 

@@ -280,7 +280,7 @@ impl Engine {
         self.writer(lane, &mut hold, db).delete(key, Event::EVICTED);
         self.commit_removals(lane, &mut hold);
         // Eviction goes by what is reported, so what it frees must be seen at once.
-        self.report(hold.shard_mut(index));
+        self.report(&mut hold, index);
         drop(hold);
         self.free(&mut lane.effects.garbage);
         self.config.eviction.note_evicted(bytes, self.config.maxmemory.load(Ordering::Relaxed));
@@ -290,7 +290,7 @@ impl Engine {
     /// Offers a sample of one shard to the lane's pool; a thorough one finds a candidate if there is any.
     fn sample(&self, lane: &mut Lane, meter: Meter, index: usize, is_thorough: bool) {
         let mut hold = self.shards.one(index);
-        self.report(hold.shard_mut(index));
+        self.report(&mut hold, index);
         self.sample_shard(&mut lane.pool, meter, hold.shard(index), is_thorough);
     }
 
