@@ -104,6 +104,11 @@
 //! # }).unwrap();
 //! ```
 //!
+//! # Responses
+//!
+//! With the feature `http`, `http::HttpCache` is a layer for tower and axum that keeps whole responses, as far as they say that
+//! they may be shared.
+//!
 //! # Which guarantees, and which not
 //!
 //! - One load per key at a time, as its own task: callers that go away, are not polled, or panic hurt nobody else; a
@@ -118,7 +123,7 @@
 //! The page `docs/cache.md` of the project lists what can still be stale, and for how long.
 //!
 //! Not there yet: write-back that is acknowledged by a backend, versions of the source that decide between overlapping
-//! writes, an HTTP layer, an attribute macro. Programs with different schemas on one namespace overwrite each other's
+//! writes, an attribute macro. Programs with different schemas on one namespace overwrite each other's
 //! entries.
 
 mod batch;
@@ -129,6 +134,8 @@ mod entry;
 mod error;
 mod explain;
 mod feed;
+#[cfg(feature = "http")]
+pub mod http;
 mod key;
 mod load;
 mod local;

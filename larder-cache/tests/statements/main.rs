@@ -1,4 +1,4 @@
-//! The statements of the contract (A1 to J3), each a test that is named by its number and runs on every backend it
+//! The statements of the contract (A1 to K1), each a test that is named by its number and runs on every backend it
 //! concerns. They are one program, which is linked once.
 
 mod batch;
@@ -8,6 +8,7 @@ mod coherence;
 mod explain;
 mod fleet;
 mod freshness;
+mod http;
 mod install;
 mod support;
 mod tags;

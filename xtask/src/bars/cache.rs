@@ -19,7 +19,7 @@ macro_rules! bars {
 }
 
 pub(super) const BARS: &[Bar] = bars! {
-    "statements", "the tests named by statements A1 to J3 pass on every backend that they concern", &["--tests"];
+    "statements", "the tests named by statements A1 to K1 pass on every backend that they concern", &["--tests"];
     "flights", "10,000 tasks on 100 cold keys: exactly 100 loads, in one process and over 4 processes on one server",
     &["--test", "statements", "fleet::"];
     "interleavings", "1,000,000 random steps of 3 processes, messages lost and late: no read sees what was invalidated, \
