@@ -134,7 +134,8 @@ pub(super) fn cost(scale: Scale) -> Result<Measured, String> {
     let always = [&everysec[..], &["--appendfsync", "always"]].concat();
     let servers =
         [Server::try_start(redis(&always))?, Server::try_start(ours(&always).args(["--io-threads", "1"]))?];
-    let requests = scale.choose(40_000, 1000);
+    // Long enough for a percentile of what waits for a disk: some seconds each.
+    let requests = scale.choose(200_000, 1000);
     let [redis, ours] = measure(&servers, "set-p1", requests, keys, scale)?;
     for (name, figure) in [("redis-server", redis), ("ours", ours)] {
         let [p50, p99, _] = figure.latency_ms;
@@ -143,7 +144,7 @@ pub(super) fn cost(scale: Scale) -> Result<Measured, String> {
             figure.rate, figure.cpu_us
         ));
     }
-    match syncs(&servers, requests / 4, keys) {
+    match syncs(&servers, requests / 20, keys) {
         Ok([redis, ours]) => {
             figures.push(format!("always, fsyncs per request: redis-server {redis:.4}, ours {ours:.4}"));
             is_reached &= ours <= redis;
@@ -159,7 +160,7 @@ pub(super) fn cost(scale: Scale) -> Result<Measured, String> {
 }
 
 fn rounds(scale: Scale) -> u64 {
-    scale.choose(3, 1)
+    scale.choose(5, 1)
 }
 
 /// The medians of several rounds, servers in turns.
