@@ -6,9 +6,10 @@
 //! cannot wait for each other in a circle. Keys that another process is loading are asked for again and again, until
 //! their values are there or their leases are over; those that turn out to be ours go into a further call of the loader.
 
-use crate::cache::{Cache, Draft, Seen};
+use crate::cache::{Cache, Draft, Seen, Shared};
 use crate::entry::{Entry, Found, Kept, Loaded, Tier};
 use crate::error::LoadError;
+use crate::forms::Others;
 use crate::key::CacheKey;
 use crate::load::{Answer, Chain, Outcome, chain};
 use crate::local::{Boarding, Flight, Token};
@@ -42,6 +43,8 @@ struct Part<K> {
 struct Leg<K, V, E> {
     part: Part<K>,
     flight: Arc<Flight<Outcome<V, E>>>,
+    /// It is there, but not in our form.
+    even_if_fresh: bool,
 }
 
 /// A load that is ours to do.
@@ -50,6 +53,8 @@ struct Mine<K, V, E> {
     token: Token,
     /// `None`: what is loaded is not to be stored.
     epoch: Option<Epoch>,
+    /// What there is in forms of other schemas.
+    others: Option<Others>,
 }
 
 /// Keys that are to be loaded, with what there is of them that is stale.
@@ -220,7 +225,7 @@ where
                 }
                 Boarding::Begun(flight, receiver) => {
                     waiting.push(Waiting { key: part.key.clone(), stale, outcome: receiver });
-                    legs.push(Leg { part, flight });
+                    legs.push(Leg { part, flight, even_if_fresh: false });
                 }
                 Boarding::Paused(failure) => match (stale, failure) {
                     (Some(kept), _) => {
@@ -287,16 +292,17 @@ where
         while legs.peek().is_some() {
             let chunk: Vec<Leg<K, V, E>> = legs.by_ref().take(CHUNK).collect();
             let tokens: Vec<Token> = chunk.iter().map(|leg| inner.local.token(&leg.part.bytes)).collect();
-            let names: Vec<&[u8]> = chunk.iter().map(|leg| &*leg.part.bytes).collect();
+            let names: Vec<(&[u8], bool)> =
+                chunk.iter().map(|leg| (&*leg.part.bytes, leg.even_if_fresh)).collect();
             let asked = Instant::now();
             let leased = match is_apart {
                 true => None,
                 false => inner.ask(policy, inner.store.lease_many(&names, lease, policy.load_max)).await.ok(),
             };
             let mut leased = leased.map(Vec::into_iter);
-            for (leg, token) in chunk.into_iter().zip(tokens) {
+            for (mut leg, token) in chunk.into_iter().zip(tokens) {
                 let Some(leased) = leased.as_mut().and_then(Iterator::next) else {
-                    mine.push(Mine { leg, token, epoch: None });
+                    mine.push(Mine { leg, token, epoch: None, others: None });
                     continue;
                 };
                 let is_owed = inner.debts.forbid(&leg.part.bytes);
@@ -308,11 +314,16 @@ where
                         leg.flight.result.send_replace(Some(Ok(answer)));
                     }
                     (_, Turn::Theirs(_)) if !is_owed => theirs.push(leg),
+                    (Seen::Undecodable, Turn::None) if !is_owed => {
+                        leg.even_if_fresh = true;
+                        theirs.push(leg);
+                    }
                     (_, Turn::Ours) if !is_owed => {
-                        mine.push(Mine { leg, token, epoch: leased.look.epoch });
+                        let others = inner.others(&leased.look).filter(|_| leg.even_if_fresh);
+                        mine.push(Mine { leg, token, epoch: leased.look.epoch, others });
                     }
                     // Guarded, owed, or of no use to us: loaded for those who wait, and not stored.
-                    _ => mine.push(Mine { leg, token, epoch: None }),
+                    _ => mine.push(Mine { leg, token, epoch: None, others: None }),
                 }
             }
         }
@@ -344,7 +355,10 @@ where
                 .iter()
                 .filter_map(|at| {
                     let (one, draft) = (&mine[*at], &drafts[*at]);
-                    let record = Draft::record_of(&draft.kept, draft.data.as_deref()?, &self.policy);
+                    let record = match &draft.shared {
+                        Some(shared) => shared.record(),
+                        None => Draft::record_of(&draft.kept, draft.data.as_deref()?, &self.policy),
+                    };
                     Some((&*one.leg.part.bytes, one.epoch?, record))
                 })
                 .collect();
@@ -380,6 +394,7 @@ where
             Some(_) => self.policy.life(ttl),
             None => ttl.unwrap_or(self.policy.negative_ttl),
         };
+        let life = one.others.as_ref().map_or(life, |others| life.min(others.left));
         let mut data = None;
         if is_stored && !life.is_zero() {
             data = self.inner.packing.pack(value.as_ref(), life, cost, etag.as_deref()).ok();
@@ -391,7 +406,10 @@ where
         let key = one.leg.part.bytes.clone();
         let bytes = crate::cache::weight(&key, &tags, data.as_ref().map_or(0, Vec::len));
         let (etag, fresh_until, at) = (etag.map(String::into_boxed_str), Instant::now() + life, one.token.at);
-        BatchDraft { kept: Kept { value, key, tags, etag, life, cost, fresh_until, at, bytes }, data }
+        let kept = Kept { value, key, tags, etag, life, cost, fresh_until, at, bytes };
+        let together = |(others, data): (&Others, &Vec<u8>)| Shared::new(&kept, data, others, &self.policy);
+        let shared = one.others.as_ref().zip(data.as_ref()).map(together);
+        BatchDraft { kept, data, shared }
     }
 
     /// Ends the flights of a batch whose loader has failed.
@@ -418,4 +436,6 @@ where
 struct BatchDraft<V> {
     kept: Kept<V>,
     data: Option<Vec<u8>>,
+    /// Together with the forms that others have.
+    shared: Option<Shared>,
 }

@@ -104,8 +104,9 @@ impl<K: ?Sized + 'static, V: Send + Sync + 'static> Builder<K, V> {
         self
     }
 
-    /// A name for the shape of values: entries of another shape are misses. Programs of different shapes on one
-    /// namespace take turns in overwriting each other's entries; a namespace for each shape avoids it.
+    /// A name for the shape of values: entries of another shape are misses. Programs of up to four shapes can share a
+    /// namespace, as they do while a new version replaces an old one: each loads its own form of an entry, which is kept
+    /// beside the others for as long as those live, and an invalidation by any of them concerns all forms.
     pub fn schema(mut self, schema: &str) -> Builder<K, V> {
         schema.clone_into(&mut self.schema);
         self

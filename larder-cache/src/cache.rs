@@ -4,6 +4,7 @@ use crate::builder::Builder;
 use crate::codec::{Codec, MsgPack, Packing};
 use crate::entry::{Entry, Kept, Tier, Write};
 use crate::error::Error;
+use crate::forms::Others;
 use crate::key::{CacheKey, KEY_MAX, KeyBytes};
 use crate::local::{Local, Token};
 use crate::policy::Policy;
@@ -327,6 +328,38 @@ impl<V> Draft<V> {
     }
 }
 
+impl<V> Draft<V> {
+    /// Together with the forms that others have of it.
+    pub(crate) fn shared(&self, others: &Others, policy: &Policy) -> Shared {
+        Shared::new(&self.kept, &self.data, others, policy)
+    }
+}
+
+/// An entry in several forms, before it is stored.
+pub(crate) struct Shared {
+    life: Duration,
+    stale: Duration,
+    tags: Vec<Vec<u8>>,
+    data: Vec<u8>,
+}
+
+impl Shared {
+    pub(crate) fn new<V>(kept: &Kept<V>, data: &[u8], others: &Others, policy: &Policy) -> Shared {
+        let Record { life, stale, .. } = Draft::record_of(kept, data, policy);
+        let strict = stale.min(others.stale);
+        Shared {
+            life: life - stale + strict,
+            stale: strict,
+            tags: others.tags(&kept.tags),
+            data: others.join(data),
+        }
+    }
+
+    pub(crate) fn record(&self) -> Record<'_> {
+        Record { life: self.life, stale: self.stale, tags: &self.tags, data: &self.data }
+    }
+}
+
 impl<V> Kept<V> {
     /// As it is to be installed under a token.
     pub(crate) fn at(self, token: Token) -> Kept<V> {
@@ -355,6 +388,11 @@ pub(crate) fn entry<V>(kept: Arc<Kept<V>>, tier: Tier) -> Option<Entry<V>> {
 }
 
 impl<V: Send + Sync + 'static> Inner<V> {
+    /// What the backend has of an entry in forms that are not ours.
+    pub(crate) fn others(&self, look: &Look) -> Option<Others> {
+        Others::of(look, self.packing.schema, self.packing.value_max)
+    }
+
     /// Makes a value of what the backend has; `asked` is when.
     pub(crate) fn decode(&self, key: &[u8], token: Token, asked: Instant, look: &Look) -> Seen<V> {
         if look.state == State::Absent {

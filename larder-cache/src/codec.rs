@@ -14,6 +14,7 @@
 //! | 2 | length of the entity tag, which follows |
 //! | 4 | length before compression, if compressed |
 
+use crate::forms;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -163,7 +164,7 @@ impl<V: 'static> Packing<V> {
     /// Reads what `pack` has made; the text says why it cannot be used.
     pub(crate) fn unpack(&self, bytes: &[u8]) -> Result<Unpacked<V>, String> {
         const SHORT: &str = "cut off";
-        let mut rest = bytes;
+        let mut rest = forms::find(bytes, self.schema).ok_or("forms of other codecs or schemas only")?;
         let [version, flags] = take::<2>(&mut rest).ok_or(SHORT)?;
         let schema = u64::from_be_bytes(take(&mut rest).ok_or(SHORT)?);
         let life = u64::from_be_bytes(take(&mut rest).ok_or(SHORT)?);

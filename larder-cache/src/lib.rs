@@ -118,13 +118,13 @@
 //! - A [near cache](Near) is kept coherent by a feed of changes, with gaps noticed and made up for.
 //! - Trouble with the backend sends reads to the source, one at a time per key and process; removals that failed are made up
 //!   for.
-//! - What cannot be decoded (another [schema](Builder::schema), another codec, rubbish) is a miss.
+//! - What cannot be decoded (rubbish, a codec or a [schema](Builder::schema) that nobody knows) is a miss. Programs of several
+//!   schemas share a namespace: each has its own form of an entry, and an invalidation removes all forms.
 //!
 //! The page `docs/cache.md` of the project lists what can still be stale, and for how long.
 //!
 //! Not there yet: write-back that is acknowledged by a backend, versions of the source that decide between overlapping
-//! writes, an attribute macro. Programs with different schemas on one namespace overwrite each other's
-//! entries.
+//! writes, an attribute macro.
 
 mod batch;
 mod builder;
@@ -134,6 +134,7 @@ mod entry;
 mod error;
 mod explain;
 mod feed;
+mod forms;
 #[cfg(feature = "http")]
 pub mod http;
 mod key;

@@ -5,9 +5,10 @@
 //! that; what it brings is stored only if neither has been overtaken by a change (see the engine's CACHE commands for
 //! why that is enough).
 
-use crate::cache::{Cache, Draft, Inner, Seen};
+use crate::cache::{Cache, Draft, Inner, Seen, Shared};
 use crate::entry::{Entry, Found, Kept, LoadCtx, Loaded, Tier};
 use crate::error::LoadError;
+use crate::forms::Others;
 use crate::key::CacheKey;
 use crate::local::{Boarding, Flight, Token};
 use crate::store::{Epoch, Record, Turn};
@@ -360,7 +361,7 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
         let mut pause = Duration::from_millis(2);
         loop {
             let token = local.token(key);
-            let apart = || Ok(Right::Taken(Taken { token, epoch: None, known: None }));
+            let apart = || Ok(Right::Taken(Taken { token, epoch: None, known: None, others: None }));
             if work.is_apart || self.inner.debts.forbid(key) {
                 return apart();
             }
@@ -373,6 +374,7 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
             };
             work.holds_lease.store(leased.turn == Turn::Ours, Ordering::Relaxed);
             // What is shown to the loader is of this moment: before it there may have been a removal.
+            let mut others = None;
             let known = match self.inner.decode(key, token, asked, &leased.look) {
                 Seen::Fresh(kept) if !work.is_refresh => {
                     return Ok(Right::Needless(Answer { kept, is_stale: false, tier: Tier::Backend }, token));
@@ -381,11 +383,15 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
                 Seen::Absent => None,
                 Seen::Undecodable => {
                     even_if_fresh = true;
+                    others = self.inner.others(&leased.look);
                     None
                 }
             };
             match leased.turn {
-                Turn::Ours => return Ok(Right::Taken(Taken { token, epoch: leased.look.epoch, known })),
+                Turn::Ours => {
+                    let epoch = leased.look.epoch;
+                    return Ok(Right::Taken(Taken { token, epoch, known, others }));
+                }
                 Turn::Guarded => return apart(),
                 Turn::Theirs(left) => {
                     let now = Instant::now();
@@ -422,6 +428,7 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
             }
             Found::Unchanged => return self.renew(work, lease, turn, ttl).await,
         };
+        let life = turn.others.as_ref().map_or(life, |others| life.min(others.left));
         let token = turn.token;
         let kept_only = |value, tags, etag: Option<String>| {
             let etag = etag.map(String::into_boxed_str);
@@ -439,7 +446,9 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
         };
         let bytes = crate::cache::weight(&work.key, &tags, data.len());
         let draft = Draft { kept: Kept { bytes, ..kept_only(value, tags, etag) }, data };
-        let is_filled = self.fill(work, lease, epoch, &draft.record(&self.policy)).await;
+        let shared = turn.others.map(|others| draft.shared(&others, &self.policy));
+        let record = shared.as_ref().map_or_else(|| draft.record(&self.policy), Shared::record);
+        let is_filled = self.fill(work, lease, epoch, &record).await;
         let is_near = is_filled && !self.policy.is_sliding;
         Ok((answer(draft.kept), is_near.then_some(token)))
     }
@@ -525,6 +534,8 @@ struct Taken<V> {
     epoch: Option<Epoch>,
     /// What there is.
     known: Option<Arc<Kept<V>>>,
+    /// What there is in forms of other schemas.
+    others: Option<Others>,
 }
 
 /// Whether a stale value is better than this.

@@ -307,14 +307,15 @@ impl Store {
         Leased::parse(self.run(self.lease_step(key, token, time, even_if_fresh)).await?)
     }
 
-    /// The same for many, under one token.
+    /// The same for many, each with whether it is wanted even if fresh, under one token.
     pub(crate) async fn lease_many(
         &self,
-        keys: &[&[u8]],
+        keys: &[(&[u8], bool)],
         token: &[u8],
         time: Duration,
     ) -> Result<Vec<Leased>> {
-        let steps: Vec<Step<'_>> = keys.iter().map(|key| self.lease_step(key, token, time, false)).collect();
+        let step = |(key, even_if_fresh): &(&[u8], bool)| self.lease_step(key, token, time, *even_if_fresh);
+        let steps: Vec<Step<'_>> = keys.iter().map(step).collect();
         self.run_all(&steps).await?.into_iter().map(Leased::parse).collect()
     }
 
