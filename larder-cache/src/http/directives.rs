@@ -116,14 +116,14 @@ fn directives(line: &[u8]) -> Vec<(String, String)> {
     all
 }
 
-/// What `Expires` says, by the clock of whoever wrote it.
+/// What `Expires` says, by the clock of whoever wrote it, which is the one of `Date`. Without that nothing says how far
+/// away it is, since a clock of ours may be another: then the response is over.
 fn expires_in(headers: &HeaderMap) -> Option<Duration> {
     let expires = headers.get(header::EXPIRES)?;
-    let date = |name: &HeaderName| date_of(headers, name);
-    let from = date(&header::DATE).unwrap_or_else(SystemTime::now);
+    let from = date_of(headers, &header::DATE);
     // What is no date is in the past.
     let until = expires.to_str().ok().and_then(|text| httpdate::parse_http_date(text).ok());
-    Some(until.and_then(|until| until.duration_since(from).ok()).unwrap_or_default())
+    Some(until.zip(from).and_then(|(until, from)| until.duration_since(from).ok()).unwrap_or_default())
 }
 
 /// The date in a header.
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn k1_only_what_says_so_is_shared() {
         let minute = Verdict::For(Duration::from_secs(60));
-        let now = SystemTime::now();
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 30);
         let [date, later, before] =
             [now, now + Duration::from_secs(60), now - Duration::from_secs(60)].map(httpdate::fmt_http_date);
         type Case<'a> = (u16, &'a [(&'a str, &'a str)], Verdict);
@@ -185,6 +185,7 @@ mod tests {
             (200, &[("cache-control", "max-age=40"), ("age", "40")], Verdict::Never),
             (200, &[("expires", &before), ("date", &date)], Verdict::Never),
             (200, &[("expires", "0")], Verdict::Never),
+            (200, &[("expires", "Fri, 31 Dec 9999 23:59:59 GMT")], Verdict::Never),
             (200, &[], Verdict::Never),
             (200, &[("cache-control", "max-age=sixty")], Verdict::Never),
             (200, &[("cache-control", "max-age=-1")], Verdict::Never),
