@@ -172,6 +172,27 @@ async fn e3_a_backend_that_was_flushed_empties_the_near_cache() {
 }
 
 #[tokio::test]
+async fn e4_a_lost_data_connection_counts_as_lost_even_while_the_channel_is_up() {
+    for backend in servers().await {
+        let cache = near(&backend, MS * 400, 100).await;
+        cache.set("k", "value".to_owned()).await.expect("it works");
+        warm(&cache, "k").await;
+        let mut admin = backend.server.as_ref().expect("it has one").connect();
+        // What is connected may stay, and nobody else may come: data connections do not come back.
+        let mut ask = |line: &str| format!("{:?}", admin.line(line));
+        assert_eq!(ask("CONFIG SET maxclients 1"), "+OK", "{}", backend.name);
+        ask("CLIENT KILL TYPE normal");
+        until("it is not believed", async || read(&cache, "k").await.is_none()).await;
+        let channels = ask("PUBSUB NUMSUB {cache:test:0}:feed");
+        assert!(channels.ends_with(", :1]"), "{}: the channel is up: {channels}", backend.name);
+        let loaded = cache.get_or_load("k", Source::open().load("from the source")).await;
+        assert_eq!(*loaded.expect("the source answers"), "from the source", "{}", backend.name);
+        ask("CONFIG SET maxclients 10000");
+        warm(&cache, "k").await;
+    }
+}
+
+#[tokio::test]
 async fn e6_without_the_backend_reads_go_to_the_source_once_for_all_who_wait() {
     for mut backend in servers().await {
         let rule = policy().backend_timeout(MS * 100);
