@@ -174,6 +174,15 @@ impl Server {
         Some(Server::oracle())
     }
 
+    /// larder-server, and the oracle if there is one, each with its name: what tests of clients run on.
+    #[must_use]
+    pub fn of_each_kind() -> Vec<(&'static str, Server)> {
+        let larder = ("larder-server", Server::start(Options::larder()));
+        std::iter::once(larder)
+            .chain(Server::oracle_or_skip().map(|oracle| ("redis-server", oracle)))
+            .collect()
+    }
+
     /// The TCP port.
     #[must_use]
     pub fn port(&self) -> u16 {

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use testkit::{Options, Server};
+use testkit::Server;
 use tokio::sync::Semaphore;
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
@@ -60,13 +60,8 @@ pub(crate) async fn servers() -> Vec<Backend> {
     if std::env::var_os("LARDER_CACHE_URL").is_some() {
         return Vec::new();
     }
-    let servers = [
-        ("larder-server", Some(Server::start(Options::larder()))),
-        ("redis-server", Server::oracle_or_skip()),
-    ];
     let mut all = Vec::new();
-    for (name, server) in servers {
-        let Some(server) = server else { continue };
+    for (name, server) in Server::of_each_kind() {
         let larder = Larder::open(&url(&server)).await.unwrap_or_else(|error| panic!("{name}: {error}"));
         let (url, namespace) = (Some(url(&server)), "test".to_owned());
         all.push(Backend { name, larder, server: Some(server), url, namespace });

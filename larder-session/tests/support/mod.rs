@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
-use testkit::{Options, Server};
+use testkit::Server;
 use tower::ServiceExt;
 
 /// A store, with its server if it needs one.
@@ -28,13 +28,8 @@ pub(crate) struct Backend {
 }
 
 pub(crate) async fn servers() -> Vec<Backend> {
-    let servers = [
-        ("larder-server", Some(Server::start(Options::larder()))),
-        ("redis-server", Server::oracle_or_skip()),
-    ];
     let mut all = Vec::new();
-    for (name, server) in servers {
-        let Some(server) = server else { continue };
+    for (name, server) in Server::of_each_kind() {
         let larder = Larder::open(&url(&server)).await.unwrap_or_else(|error| panic!("{name}: {error}"));
         all.push(Backend { name, larder, server: Some(server) });
     }
