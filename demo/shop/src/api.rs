@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use larder_session::{Session, User};
 use serde::Deserialize;
@@ -34,7 +34,7 @@ pub(crate) fn failed(why: &dyn std::fmt::Display) -> Response {
 
 pub(crate) async fn newest(State(shop): State<Arc<Shop>>) -> Response {
     match shop.products.newest().await {
-        Ok(products) => Json(&*products).into_response(),
+        Ok(products) => ([(header::CONTENT_TYPE, "application/json")], products.json()).into_response(),
         Err(why) => failed(&why),
     }
 }

@@ -6,11 +6,13 @@
 //! database has it: no load that began before can bring an old one back.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use axum::body::Bytes;
 use larder_cache::{Cache, Entry, LoadError, Loaded, Near, Policy, Tier, Write, WriteError};
 use larder_client::Larder;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::db::{Change, Database, Product};
 use crate::panel::{Outcome, Panel};
@@ -35,9 +37,49 @@ const SEARCHES: &str = "searches";
 pub(crate) struct Products {
     database: Arc<Database>,
     panel: Arc<Panel>,
-    lists: Cache<str, Vec<Product>>,
+    lists: Cache<str, List>,
     single: Cache<i64, Product>,
     caches: bool,
+}
+
+/// Products in an order, and the JSON that they are sent as: made once, when it is first asked for, and then shared by all
+/// who read the same entry of the near cache.
+#[derive(Debug)]
+pub(crate) struct List {
+    products: Vec<Product>,
+    json: OnceLock<Bytes>,
+}
+
+impl List {
+    fn new(products: Vec<Product>) -> List {
+        List { products, json: OnceLock::new() }
+    }
+
+    /// The products as a JSON array.
+    pub(crate) fn json(&self) -> Bytes {
+        let made = || serde_json::to_vec(&self.products).expect("products have nothing that JSON lacks");
+        self.json.get_or_init(|| made().into()).clone()
+    }
+}
+
+impl Deref for List {
+    type Target = [Product];
+
+    fn deref(&self) -> &[Product] {
+        &self.products
+    }
+}
+
+impl Serialize for List {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.products.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for List {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<List, D::Error> {
+        Vec::deserialize(deserializer).map(List::new)
+    }
 }
 
 /// What is shown, from the cache or straight from the database.
@@ -93,9 +135,10 @@ impl Products {
     ///
     /// # Errors
     /// When the database fails, and there is nothing old to show.
-    pub(crate) async fn newest(&self) -> Result<Shown<Vec<Product>>, Failure> {
+    pub(crate) async fn newest(&self) -> Result<Shown<List>, Failure> {
         if !self.caches {
-            return self.database.newest(NEWEST).await.map(Shown::Asked).map_err(source);
+            let products = self.database.newest(NEWEST).await.map_err(source)?;
+            return Ok(Shown::Asked(List::new(products)));
         }
         let (began, database) = (Instant::now(), Arc::clone(&self.database));
         let load = async move { database.newest(NEWEST).await.map(list) };
@@ -122,16 +165,17 @@ impl Products {
     ///
     /// # Errors
     /// As [`Products::newest`].
-    pub(crate) async fn search(&self, words: &str) -> Result<Shown<Vec<Product>>, Failure> {
+    pub(crate) async fn search(&self, words: &str) -> Result<Shown<List>, Failure> {
         if !self.caches {
-            return self.database.search(words).await.map(Shown::Asked).map_err(source);
+            let products = self.database.search(words).await.map_err(source)?;
+            return Ok(Shown::Asked(List::new(products)));
         }
         let (began, database, asked) = (Instant::now(), Arc::clone(&self.database), words.to_owned());
         let load = async move {
             let found = database.search(&asked).await?;
             // There is no end of words that nothing has: they are not kept.
             Ok(match found.is_empty() {
-                true => Loaded::do_not_store(found),
+                true => Loaded::do_not_store(List::new(found)),
                 false => list(found).tags([SEARCHES]).ttl(SEARCH_TTL),
             })
         };
@@ -177,9 +221,9 @@ fn tag(id: i64) -> String {
     format!("product:{id}")
 }
 
-fn list(products: Vec<Product>) -> Loaded<Vec<Product>> {
+fn list(products: Vec<Product>) -> Loaded<List> {
     let tags: Vec<String> = products.iter().map(|product| tag(product.id)).collect();
-    Loaded::new(products).tags(tags)
+    Loaded::new(List::new(products)).tags(tags)
 }
 
 fn source(error: sqlx::Error) -> Failure {
