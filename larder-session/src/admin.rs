@@ -4,6 +4,7 @@ use crate::error::{Result, SessionError};
 use crate::events::{SessionHandle, Why};
 use crate::native::NativeProfile;
 use crate::native::index::{Listed, is_same_user};
+use crate::native::meta::Facts;
 use crate::state::Config;
 use serde::Serialize;
 use serde_json::Value;
@@ -79,7 +80,7 @@ impl SessionAdmin {
     pub async fn revoke(&self, handle: &SessionHandle) -> Result<bool> {
         let native = self.native()?;
         let Some(bytes) = self.config.larder.get(native.key(&handle.0)).await? else { return Ok(false) };
-        let user = native.meta_of(&bytes).map_or(Value::Null, |meta| meta.user);
+        let user = native.meta_of(&bytes).map_or(Value::Null, |meta| Facts::from(meta).user);
         self.config.seen.forget(&handle.0);
         let expected = self.config.events.expect(&handle.0, &user, Why::Revoked);
         let was_there = self.config.larder.del(&[native.key(&handle.0)]).await? > 0;

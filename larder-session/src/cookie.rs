@@ -120,18 +120,14 @@ fn decode_component(text: &str) -> String {
     let decode = || {
         let mut out = Vec::with_capacity(text.len());
         let mut rest = text.as_bytes();
-        while let Some((&byte, after)) = rest.split_first() {
-            let (byte, after) = match byte {
-                b'%' => {
-                    let digit = |at: usize| after.get(at).and_then(|&c| char::from(c).to_digit(16));
-                    let code = digit(0)? * 16 + digit(1)?;
-                    (u8::try_from(code).ok()?, &after[2..])
-                }
-                other => (other, after),
-            };
-            out.push(byte);
-            rest = after;
+        while let Some(at) = memchr::memchr(b'%', rest) {
+            let digit = |nth: usize| rest.get(at + nth).and_then(|&c| char::from(c).to_digit(16));
+            let code = digit(1)? * 16 + digit(2)?;
+            out.extend_from_slice(&rest[..at]);
+            out.push(u8::try_from(code).ok()?);
+            rest = &rest[at + 3..];
         }
+        out.extend_from_slice(rest);
         String::from_utf8(out).ok()
     };
     decode().unwrap_or_else(|| text.to_owned())
@@ -145,8 +141,15 @@ pub(crate) fn first_of(header: &[u8], name: &str) -> Option<String> {
 /// The values of all cookies of this name in the value of a `Cookie` header, as they are. Other cookies may hold any
 /// bytes; one of this name that does is empty here: nobody signs such a thing.
 pub(crate) fn values_of<'a>(header: &'a [u8], name: &'a str) -> impl Iterator<Item = &'a str> {
-    header.split(|&byte| byte == b';').filter_map(move |pair| {
-        let equals = pair.iter().position(|&byte| byte == b'=')?;
+    let mut rest = Some(header);
+    let pairs = std::iter::from_fn(move || {
+        let pair = rest?;
+        let end = memchr::memchr(b';', pair);
+        rest = end.map(|end| &pair[end + 1..]);
+        Some(&pair[..end.unwrap_or(pair.len())])
+    });
+    pairs.filter_map(move |pair| {
+        let equals = memchr::memchr(b'=', pair)?;
         let (found, value) = (&pair[..equals], pair[equals + 1..].trim_ascii());
         if found.trim_ascii() != name.as_bytes() {
             return None;

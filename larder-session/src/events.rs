@@ -7,7 +7,7 @@
 //! has (some 100 bytes each). When nobody listens any more, the task ends and all of that is forgotten.
 
 use crate::native::keys::HANDLE_CHARS;
-use crate::native::meta::Meta;
+use crate::native::meta::{Facts, Meta};
 use crate::record::Record;
 use larder_client::Larder;
 use larder_client::engine::effects::{Class, Event, EventListener, Heard, KeyEvent};
@@ -299,7 +299,7 @@ impl Follower {
         let bytes = engine.and_then(|engine| engine.get(format!("{}{handle}", self.prefix)).ok().flatten());
         let meta = bytes.and_then(Record::parse).and_then(|record| Meta::read(&record).ok());
         match meta {
-            Some(meta) => drop(events.users.lock().insert(handle, meta.user)),
+            Some(meta) => drop(events.users.lock().insert(handle, Facts::from(meta).user)),
             // It has ended again already: that it did is still to come.
             None => drop(events.users.lock().entry(handle).or_insert(Value::Null)),
         }

@@ -167,40 +167,53 @@ where
         // The service that was polled is the one that is ready; its copy is not.
         let copy = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, copy);
+        if !request.uri().path().starts_with(self.config.profile.path()) {
+            return Box::pin(inner.call(request));
+        }
         let config = Arc::clone(&self.config);
+        let (ip, mut request) = find_ip(&config, request);
+        let judged = judge(&config, &request);
+        let cookies = request.headers().get_all(COOKIE).iter().cloned().collect();
+        let visitor = Visitor { ip, agent: request.headers().get(USER_AGENT).cloned() };
+        let session = Session::new(Arc::clone(&config), cookies, visitor);
+        request.extensions_mut().insert(session.clone());
+        if judged.0 == Finding::Genuine {
+            // Nearly all. Their future has no place for the request, and stays of a size that allocators are fast with.
+            let answered = inner.call(request);
+            return Box::pin(async move {
+                let response = answered.await?;
+                Ok(settle(&config, session, response).await)
+            });
+        }
         Box::pin(async move {
-            if !request.uri().path().starts_with(config.profile.path()) {
-                return inner.call(request).await;
-            }
-            let (ip, mut request) = find_ip(&config, request);
-            let judged = judge(&config, &request);
-            let cookies = request.headers().get_all(COOKIE).iter().cloned().collect();
-            let visitor = Visitor { ip, agent: request.headers().get(USER_AGENT).cloned() };
-            let session = Session::new(Arc::clone(&config), cookies, visitor);
             if let Err(error) = refuse_forged(judged, &session).await {
                 return Ok(error.into_response());
             }
-            request.extensions_mut().insert(session.clone());
-            let mut response = inner.call(request).await?;
-            let failed = response.status().is_server_error();
-            let (cookie, mut done) = session.finish(failed).await;
-            let cookie = cookie.map(|cookie| HeaderValue::from_str(&cookie)).transpose();
-            let cookie = cookie.unwrap_or_else(|_| {
-                done = Err(SessionError::Corrupt("its cookie fits no header".to_owned()));
-                None
-            });
-            if let Err(error) = done {
-                response = error.into_response();
-            }
-            if let Some(cookie) = cookie {
-                response.headers_mut().append(SET_COOKIE, cookie);
-                if config.profile.native().is_some() {
-                    // Whoever else is shown a stored answer would get the cookie, too.
-                    let unsaid = response.headers_mut().entry(CACHE_CONTROL);
-                    unsaid.or_insert(HeaderValue::from_static("no-store"));
-                }
-            }
-            Ok(response)
+            let response = inner.call(request).await?;
+            Ok(settle(&config, session, response).await)
         })
     }
+}
+
+/// Ends a request's use of its session, and lets the response say so.
+async fn settle(config: &Config, session: Session, mut response: Response) -> Response {
+    let failed = response.status().is_server_error();
+    let (cookie, mut done) = session.finish(failed).await;
+    let cookie = cookie.map(|cookie| HeaderValue::from_str(&cookie)).transpose();
+    let cookie = cookie.unwrap_or_else(|_| {
+        done = Err(SessionError::Corrupt("its cookie fits no header".to_owned()));
+        None
+    });
+    if let Err(error) = done {
+        response = error.into_response();
+    }
+    if let Some(cookie) = cookie {
+        response.headers_mut().append(SET_COOKIE, cookie);
+        if config.profile.native().is_some() {
+            // Whoever else is shown a stored answer would get the cookie, too.
+            let unsaid = response.headers_mut().entry(CACHE_CONTROL);
+            unsaid.or_insert(HeaderValue::from_static("no-store"));
+        }
+    }
+    response
 }

@@ -6,12 +6,13 @@ use crate::error::{Result, SessionError};
 use crate::express::ExpressProfile;
 use crate::native::NativeProfile;
 use crate::native::keys::{self, handle_of};
-use crate::native::meta::{self, Meta, Standing, Visitor, micros, seconds};
+use crate::native::meta::{self, Facts, Meta, Standing, Visitor, micros, seconds};
 use crate::record::{Record, is_exact_in_javascript, is_reserved};
 use http::HeaderValue;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use smallvec::SmallVec;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Most cookies of one name that are looked at.
@@ -63,21 +64,30 @@ impl Profile {
 
     /// The ids that are presented in the `Cookie` headers of a request. As Express does, its profile looks at the first cookie of the name, whatever it
     /// is worth; with native sessions a cookie that somebody else has set does not hide ours.
-    pub(crate) fn presented(&self, headers: &[HeaderValue]) -> Vec<Presented> {
+    ///
+    /// `ahead` hears of each id before it is known whether it is any good: what is under it can be fetched meanwhile.
+    pub(crate) fn presented(
+        &self,
+        headers: &[HeaderValue],
+        ahead: impl Fn(&str),
+    ) -> SmallVec<[Presented; 1]> {
         let headers = headers.iter().map(HeaderValue::as_bytes);
         match self {
             Profile::Express(express) => {
                 let mut headers = headers;
                 let value = headers.find_map(|header| first_of(header, &express.name));
-                let id =
-                    value.as_deref().and_then(|value| unsign_by(value.strip_prefix("s:")?, &express.signers));
+                let signed = value.as_deref().and_then(|value| value.strip_prefix("s:"));
+                if let Some((id, _)) = signed.and_then(|signed| signed.rsplit_once('.')) {
+                    ahead(id);
+                }
+                let id = signed.and_then(|signed| unsign_by(signed, &express.signers));
                 id.map(|(id, key)| Presented { id: id.to_owned(), is_by_old_key: key > 0 })
                     .into_iter()
                     .collect()
             }
             Profile::Native(native) => {
                 let name = native.cookie_name();
-                let values = headers.flat_map(|header| values_of(header, name));
+                let values = headers.flat_map(|header| values_of(header, name)).inspect(|value| ahead(value));
                 let ids = values.filter_map(|value| native.keys.id_of(name, value));
                 let ids = ids.map(|(id, key)| Presented { id: id.to_owned(), is_by_old_key: key > 0 });
                 ids.take(COOKIES_MAX).collect()
@@ -87,9 +97,20 @@ impl Profile {
 
     /// Where the record is.
     pub(crate) fn key(&self, id: &str) -> String {
+        self.key_parts(id).concat()
+    }
+
+    /// The same without an allocation, for what each request does.
+    pub(crate) fn short_key(&self, id: &str) -> SmallVec<[u8; 96]> {
+        let mut key = SmallVec::new();
+        self.key_parts(id).iter().for_each(|part| key.extend_from_slice(part.as_bytes()));
+        key
+    }
+
+    fn key_parts<'a>(&'a self, id: &'a str) -> [&'a str; 2] {
         match self {
-            Profile::Express(express) => [express.prefix.as_str(), id].concat(),
-            Profile::Native(native) => native.key(handle_of(id)),
+            Profile::Express(express) => [&express.prefix, id],
+            Profile::Native(native) => [&native.prefix, handle_of(id)],
         }
     }
 
@@ -110,13 +131,24 @@ impl Profile {
         Record::parse(text.into_bytes()).expect("it is a JSON object")
     }
 
-    /// What the id is worth for the record at its place, and what a native record says about its session.
-    pub(crate) fn standing(&self, id: &str, record: &Record) -> Result<(Standing, Option<Meta>)> {
-        let Profile::Native(native) = self else { return Ok((Standing::Current, None)) };
-        let (meta, now) = (Meta::read(record)?, SystemTime::now());
+    /// What the id is worth for the record at its place, what a native record says about its session, and whether the record
+    /// is known to be sound: one that begins as ours do need not be looked through for that.
+    pub(crate) fn standing(&self, id: &str, record: &Record) -> Result<(Standing, Option<Facts>, bool)> {
+        let unsound = || SessionError::Corrupt("it is no JSON object".to_owned());
+        let Profile::Native(native) = self else {
+            return record.is_sound().then_some((Standing::Current, None, true)).ok_or_else(unsound);
+        };
+        let glance = Facts::glance(record);
+        let is_sound = glance.is_none();
+        let meta = match glance {
+            Some(facts) => facts,
+            None if record.is_sound() => Meta::read(record)?.into(),
+            None => return Err(unsound()),
+        };
+        let now = SystemTime::now();
         let standing =
             if native.lives(&meta, now).is_zero() { Standing::Void } else { meta.standing(id, now) };
-        Ok((standing, Some(meta)))
+        Ok((standing, Some(meta), is_sound))
     }
 
     /// Whether a record that cannot be read counts as none.
@@ -170,14 +202,14 @@ impl Profile {
     pub(crate) fn user<U: DeserializeOwned>(
         &self,
         record: &Record,
-        meta: Option<&Meta>,
+        meta: Option<&Facts>,
     ) -> serde_json::Result<Option<U>> {
         match (self, meta) {
             (Profile::Express(express), _) => match express.user_of(record) {
                 Some(raw) if raw != "null" => serde_json::from_str(raw).map(Some),
                 _ => Ok(None),
             },
-            (Profile::Native(_), Some(Meta { user, .. })) if !user.is_null() => {
+            (Profile::Native(_), Some(Facts { user, .. })) if !user.is_null() => {
                 U::deserialize(user).map(Some)
             }
             (Profile::Native(_), _) => Ok(None),

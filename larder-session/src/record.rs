@@ -70,9 +70,19 @@ struct Member {
 impl Record {
     /// A record of this text, or `None` if it is not one JSON object.
     pub(crate) fn parse(bytes: Vec<u8>) -> Option<Record> {
-        let text = String::from_utf8(bytes).ok()?;
-        serde_json::from_str::<IgnoredAny>(&text).ok()?;
-        text.trim_start_matches(WHITE).starts_with('{').then_some(Record { text })
+        Record::unchecked(bytes).filter(Record::is_sound)
+    }
+
+    /// A record of this text, or `None` if it is no text. Until it is known to be [sound](Record::is_sound) nothing may be
+    /// asked of it but [`Record::text`] and [`Record::after_first`].
+    pub(crate) fn unchecked(bytes: Vec<u8>) -> Option<Record> {
+        String::from_utf8(bytes).ok().map(|text| Record { text })
+    }
+
+    /// Whether it is one JSON object.
+    pub(crate) fn is_sound(&self) -> bool {
+        serde_json::from_str::<IgnoredAny>(&self.text).is_ok()
+            && self.text.trim_start_matches(WHITE).starts_with('{')
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -187,10 +197,14 @@ const WHITE: [char; 4] = [' ', '\t', '\n', '\r'];
 /// The end of the string that begins here.
 fn end_of_string(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 1;
-    while at < bytes.len() && bytes[at] != b'"' {
-        at += if bytes[at] == b'\\' { 2 } else { 1 };
+    while let Some(next) = bytes.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
+        at += next;
+        if bytes[at] == b'"' {
+            return at + 1;
+        }
+        at += 2;
     }
-    at + 1
+    bytes.len()
 }
 
 #[cfg(test)]

@@ -13,9 +13,8 @@ use crate::native::NativeProfile;
 use crate::native::keys::handle_of;
 use crate::native::meta::Visitor;
 use crate::profile::Profile;
-use crate::state::{Base, Change, Config, State};
+use crate::state::{Base, Change, Config, Cookies, State};
 use axum_core::extract::FromRequestParts;
-use http::HeaderValue;
 use http::request::Parts;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -23,7 +22,7 @@ use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 /// The session of a request: an extractor, cheap to clone. Names are those of members: in Express, of the session
 /// object.
@@ -48,7 +47,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Session {
 }
 
 impl Session {
-    pub(crate) fn new(config: Arc<Config>, cookies: Vec<HeaderValue>, visitor: Visitor) -> Session {
+    pub(crate) fn new(config: Arc<Config>, cookies: Cookies, visitor: Visitor) -> Session {
         Session { config, state: Arc::new(Mutex::new(State::new(cookies, visitor))) }
     }
 
@@ -58,7 +57,7 @@ impl Session {
     /// When the store fails, or the value is of another type.
     pub async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         self.config.profile.named(name)?;
-        let mut state = self.state.lock().await;
+        let mut state = self.locked().await;
         let record = state.load(&self.config).await?;
         record.get(name).map(|raw| decode(name, raw)).transpose()
     }
@@ -116,7 +115,7 @@ impl Session {
         let result = Arc::new(parking_lot::Mutex::new(None));
         let last = Arc::clone(&result);
         let change = self.updating(name, move |value| *last.lock() = Some(change(value)))?;
-        let mut state = self.state.lock().await;
+        let mut state = self.locked().await;
         state.load(&self.config).await?;
         state.apply(&self.config, change)?;
         state.commit(&self.config).await?;
@@ -146,7 +145,7 @@ impl Session {
     /// As [`Session::update`] and [`Session::commit`].
     pub async fn take<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let name = self.config.profile.named(name)?;
-        let mut state = self.state.lock().await;
+        let mut state = self.locked().await;
         if state.load(&self.config).await?.get(&name).is_none() {
             return Ok(None);
         }
@@ -168,7 +167,7 @@ impl Session {
     /// # Errors
     /// When the store fails, the record is too large, others change it all the time, or the session has ended.
     pub async fn commit(&self) -> Result<()> {
-        self.state.lock().await.commit(&self.config).await
+        self.locked().await.commit(&self.config).await
     }
 
     /// Gives the session another id, with all that is in it, at once; the old one loads nothing afterwards. For
@@ -179,7 +178,7 @@ impl Session {
     /// As [`Session::commit`].
     pub async fn rotate(&self) -> Result<()> {
         self.detached(async |session| {
-            let mut state = session.state.lock().await;
+            let mut state = session.locked().await;
             state.load(&session.config).await?;
             if !matches!(state.base, Base::Stored { .. }) {
                 // What is not stored yet will get an id that nobody knows.
@@ -200,7 +199,7 @@ impl Session {
     pub async fn login<U: Serialize + ?Sized>(&self, user: &U) -> Result<()> {
         let user = as_user(user)?;
         self.detached(async move |session| {
-            let mut state = session.state.lock().await;
+            let mut state = session.locked().await;
             match session.log_in(&mut state, &user).await {
                 Err(SessionError::Ended) => {
                     // Another login, or the end of the session, came between. Nobody else has the id of a new one.
@@ -259,8 +258,11 @@ impl Session {
     /// # Errors
     /// When the store fails, or the user is of another type.
     pub async fn user<U: DeserializeOwned>(&self) -> Result<Option<U>> {
-        let mut state = self.state.lock().await;
-        state.load(&self.config).await?;
+        let mut state = self.locked().await;
+        match self.config.profile {
+            Profile::Express(_) => drop(state.load(&self.config).await?),
+            Profile::Native(_) => state.look(&self.config).await?,
+        }
         let user = self.config.profile.user(state.record(&self.config), state.meta());
         user.map_err(|why| mistyped("user", &why))
     }
@@ -270,7 +272,7 @@ impl Session {
     /// # Errors
     /// When the store fails; the session has not ended then.
     pub async fn logout(&self) -> Result<()> {
-        self.detached(async |session| session.state.lock().await.destroy(&session.config, Why::Logout).await)
+        self.detached(async |session| session.locked().await.destroy(&session.config, Why::Logout).await)
             .await
     }
 
@@ -288,7 +290,7 @@ impl Session {
     /// # Errors
     /// When the store fails.
     pub async fn handle(&self) -> Result<Option<SessionHandle>> {
-        let mut state = self.state.lock().await;
+        let mut state = self.locked().await;
         state.load(&self.config).await?;
         match (&state.base, self.config.profile.native()) {
             (Base::Stored { id, .. }, Some(_)) => Ok(Some(SessionHandle(handle_of(id).to_owned()))),
@@ -296,8 +298,16 @@ impl Session {
         }
     }
 
+    /// The state, which hardly ever anybody else has.
+    async fn locked(&self) -> MutexGuard<'_, State> {
+        match self.state.try_lock() {
+            Ok(state) => state,
+            Err(_) => self.state.lock().await,
+        }
+    }
+
     async fn change(&self, change: Change) -> Result<()> {
-        let mut state = self.state.lock().await;
+        let mut state = self.locked().await;
         state.load(&self.config).await?;
         state.apply(&self.config, change)
     }
@@ -315,7 +325,7 @@ impl Session {
     /// A token against forged requests; begins a session if there is none.
     pub(crate) async fn token(&self) -> Result<String> {
         let Some(native) = self.config.profile.native() else { return Err(no_tokens()) };
-        let mut state = self.state.lock().await;
+        let mut state = self.locked().await;
         state.load(&self.config).await?;
         if !matches!(state.base, Base::Stored { .. }) {
             state.store_new(&self.config).await?;
@@ -326,13 +336,13 @@ impl Session {
 
     /// Whether the request presents an id that a key of ours has signed.
     pub(crate) async fn is_presented(&self) -> bool {
-        !self.state.lock().await.presented(&self.config).is_empty()
+        !self.locked().await.presented(&self.config).is_empty()
     }
 
     /// Whether this is such a token of this session. Where there is no session there is nothing to protect.
     pub(crate) async fn is_token(&self, token: &str) -> Result<bool> {
         let Some(native) = self.config.profile.native() else { return Err(no_tokens()) };
-        let mut state = self.state.lock().await;
+        let mut state = self.locked().await;
         state.load(&self.config).await?;
         let Base::Stored { id, meta: Some(meta), .. } = &state.base else { return Ok(true) };
         Ok(native.keys.is_token(token, handle_of(id), meta.login_us))
@@ -344,7 +354,7 @@ impl Session {
     /// A cookie goes out with an error, too: an id that the request got earlier is the only one by now.
     pub(crate) async fn finish(&self, failed: bool) -> (Option<String>, Result<()>) {
         {
-            let mut state = self.state.lock().await;
+            let mut state = self.locked().await;
             // It harms nobody if this is given up half-way.
             let touched = state.touch_express(&self.config).await;
             if touched.is_err() || state.is_settled(&self.config) {
@@ -352,7 +362,7 @@ impl Session {
             }
         }
         let finished = self.detached(async move |session| {
-            let (mut state, config) = (session.state.lock().await, &session.config);
+            let (mut state, config) = (session.locked().await, &session.config);
             if failed && config.profile.native().is_some_and(|native| native.discards_on_error) {
                 state.discard();
             }
@@ -375,7 +385,7 @@ impl Session {
     /// # Errors
     /// When the store fails.
     pub async fn ends_at(&self) -> Result<Option<SystemTime>> {
-        let mut state = self.state.lock().await;
+        let mut state = self.locked().await;
         state.load(&self.config).await?;
         let ends_at = |native: &NativeProfile, created_s| {
             SystemTime::UNIX_EPOCH + Duration::from_secs(created_s) + native.absolute

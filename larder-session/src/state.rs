@@ -10,7 +10,7 @@ use crate::error::{Result, SessionError};
 use crate::events::{Events, SessionEvent, SessionHandle, Why};
 use crate::native::index::Index;
 use crate::native::keys::handle_of;
-use crate::native::meta::{Meta, Standing, Visitor, seconds};
+use crate::native::meta::{Facts, Standing, Visitor, seconds};
 use crate::native::{NativeProfile, Outage};
 use crate::profile::{Presented, Profile, Sealed, Turn, attributes};
 use crate::record::Record;
@@ -19,6 +19,7 @@ use crate::stale::Seen;
 use http::HeaderValue;
 use larder_client::{Command, Larder, Ttl};
 use serde_json::Value;
+use smallvec::SmallVec;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -42,27 +43,33 @@ pub(crate) struct Config {
 
 impl Config {
     async fn fetch(&self, id: &str) -> Result<Option<Vec<u8>>> {
-        let key = self.profile.key(id);
         // The engine in this process answers without a request and a reply.
-        if let Some(found) = self.larder.engine().and_then(|engine| engine.get(&key).ok()) {
+        let engine = self.larder.engine();
+        if let Some(found) = engine.and_then(|engine| engine.get(self.profile.short_key(id)).ok()) {
             return Ok(found);
         }
         // Boxed, since the futures of a connection are large and deep, and a handler's is made of them.
-        let asked: Boxed<'_, larder_client::Result<Option<Vec<u8>>>> = Box::pin(self.larder.get(key));
+        let asked: Boxed<'_, larder_client::Result<Option<Vec<u8>>>> =
+            Box::pin(self.larder.get(self.profile.key(id)));
         Ok(asked.await?)
     }
 
+    /// Lets the engine in this process fetch what is under an id.
+    fn fetch_ahead(&self, id: &str) {
+        if let Some(engine) = self.larder.engine() {
+            engine.prefetch(self.profile.short_key(id));
+        }
+    }
+
     /// What is under an id, and what the id is worth; `None` if that is nothing.
-    async fn read(&self, id: &str) -> Result<Option<(Base, Standing)>> {
+    async fn read(&self, id: &str) -> Result<Option<Read>> {
         let Some(bytes) = self.fetch(id).await? else { return Ok(None) };
-        let corrupt = || SessionError::Corrupt("it is no JSON object".to_owned());
-        let record = Record::parse(bytes).ok_or_else(corrupt);
-        let found = record.and_then(|record| Ok((self.profile.standing(id, &record)?, record)));
-        match found {
-            Ok(((Standing::Void, _), _)) => Ok(None),
-            Ok(((standing, meta), record)) => {
-                let meta = meta.map(Box::new);
-                Ok(Some((Base::Stored { id: id.to_owned(), record, meta }, standing)))
+        let corrupt = || SessionError::Corrupt("it is no text".to_owned());
+        let record = Record::unchecked(bytes).ok_or_else(corrupt);
+        match record.and_then(|record| Ok((self.profile.standing(id, &record)?, record))) {
+            Ok(((Standing::Void, ..), _)) => Ok(None),
+            Ok(((standing, meta, is_sound), record)) => {
+                Ok(Some(Read { record, meta: meta.map(Box::new), standing, is_sound }))
             }
             Err(SessionError::Corrupt(_)) if self.profile.is_fresh_when_corrupt() => Ok(None),
             Err(error) => Err(error),
@@ -72,6 +79,15 @@ impl Config {
     pub(crate) fn index<'a>(&'a self, profile: &'a NativeProfile) -> Index<'a> {
         Index { larder: &self.larder, profile }
     }
+}
+
+/// A record that was found, with what it says about its session if it is a native one.
+struct Read {
+    record: Record,
+    meta: Option<Box<Facts>>,
+    standing: Standing,
+    /// Whether it is known to be a JSON object.
+    is_sound: bool,
 }
 
 /// A change that can be made again over another record.
@@ -84,7 +100,7 @@ pub(crate) enum Base {
     /// No session.
     Absent,
     /// This record, found under this id, and what it says about its session if it is a native one.
-    Stored { id: String, record: Record, meta: Option<Box<Meta>> },
+    Stored { id: String, record: Record, meta: Option<Box<Facts>> },
 }
 
 /// What the response does to the cookie.
@@ -94,12 +110,17 @@ enum Outgoing {
     Remove,
 }
 
+/// `Cookie` headers: nearly always one.
+pub(crate) type Cookies = SmallVec<[HeaderValue; 1]>;
+
 pub(crate) struct State {
     /// The `Cookie` headers, until somebody asks what is in them.
-    cookies: Vec<HeaderValue>,
-    presented: Vec<Presented>,
+    cookies: Cookies,
+    presented: SmallVec<[Presented; 1]>,
     visitor: Visitor,
     pub(crate) base: Base,
+    /// Whether the record that was found is known to be a JSON object. Who only asks who is logged in does not need to know.
+    is_sound: bool,
     /// The record with the changes made so far, if there are any.
     record: Option<Record>,
     changes: Vec<Change>,
@@ -117,12 +138,13 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(cookies: Vec<HeaderValue>, visitor: Visitor) -> State {
+    pub(crate) fn new(cookies: Cookies, visitor: Visitor) -> State {
         State {
             cookies,
-            presented: Vec::new(),
+            presented: SmallVec::new(),
             visitor,
             base: Base::Unread,
+            is_sound: true,
             record: None,
             changes: Vec::new(),
             turn: None,
@@ -138,17 +160,40 @@ impl State {
     /// The ids that the request presents.
     pub(crate) fn presented(&mut self, config: &Config) -> &[Presented] {
         if !self.cookies.is_empty() {
-            self.presented = config.profile.presented(&std::mem::take(&mut self.cookies));
+            let cookies = std::mem::take(&mut self.cookies);
+            self.presented = config.profile.presented(&cookies, |id| config.fetch_ahead(id));
         }
         &self.presented
     }
 
     /// The record, read if it has not been.
     pub(crate) async fn load<'a>(&'a mut self, config: &'a Config) -> Result<&'a Record> {
+        self.look(config).await?;
+        self.check(config)?;
+        Ok(self.record(config))
+    }
+
+    /// Reads the record if it has not been; what it says about its session is known then.
+    pub(crate) async fn look(&mut self, config: &Config) -> Result<()> {
         if matches!(self.base, Base::Unread) {
             self.base = self.find(config).await?;
         }
-        Ok(self.record(config))
+        Ok(())
+    }
+
+    /// Sees that the record is a JSON object.
+    fn check(&mut self, config: &Config) -> Result<()> {
+        if self.is_sound {
+            return Ok(());
+        }
+        if !self.base_record(config).is_sound() {
+            if !config.profile.is_fresh_when_corrupt() {
+                return Err(SessionError::Corrupt("it is no JSON object".to_owned()));
+            }
+            self.base = Base::Absent;
+        }
+        self.is_sound = true;
+        Ok(())
     }
 
     /// The record as it has been read and changed; that of a new session, where there is none.
@@ -157,7 +202,7 @@ impl State {
     }
 
     /// What the stored record says about its session, if it is a native one.
-    pub(crate) fn meta(&self) -> Option<&Meta> {
+    pub(crate) fn meta(&self) -> Option<&Facts> {
         match &self.base {
             Base::Stored { meta, .. } => meta.as_deref(),
             _ => None,
@@ -167,19 +212,19 @@ impl State {
     /// The first of the presented ids that is worth something.
     async fn find(&mut self, config: &Config) -> Result<Base> {
         self.presented(config);
-        for Presented { id, is_by_old_key } in &self.presented {
+        for Presented { id, is_by_old_key } in &mut self.presented {
             match config.read(id).await {
                 Ok(None) => {}
-                Ok(Some((found, standing))) => {
+                Ok(Some(Read { record, meta, standing, is_sound })) => {
                     (self.standing, self.is_by_old_key) = (standing, *is_by_old_key);
-                    if let Base::Stored { record, .. } = &found {
-                        config.seen.note(handle_of(id), record);
-                    }
-                    return Ok(found);
+                    self.is_sound = is_sound;
+                    config.seen.note(handle_of(id), &record);
+                    return Ok(Base::Stored { id: std::mem::take(id), record, meta });
                 }
                 Err(SessionError::Unavailable(error)) if error.is_outage() => {
                     let found = during_outage(config, id, &error)?;
                     self.blind = Some(error);
+                    self.is_sound = false;
                     return Ok(found);
                 }
                 Err(error) => return Err(error),
@@ -215,7 +260,7 @@ impl State {
     }
 
     /// Whether the use of a session is to be noted. A cookie that says when it ends is set together with that end.
-    fn wants_touch(&self, native: &NativeProfile, meta: &Meta, now_s: u64) -> bool {
+    fn wants_touch(&self, native: &NativeProfile, meta: &Facts, now_s: u64) -> bool {
         let sets_end = self.is_by_old_key && native.is_persistent();
         sets_end || meta.is_touch_due(native.touch_every, now_s)
     }
@@ -258,6 +303,7 @@ impl State {
     }
 
     async fn store_all(&mut self, config: &Config) -> Result<()> {
+        self.check(config)?;
         for _ in 0..ATTEMPTS_MAX {
             let is_changed = self.turn.is_some() || self.is_changed(config);
             if let Some(error) = &self.blind {
@@ -294,8 +340,12 @@ impl State {
     async fn reload(&mut self, config: &Config) -> Result<()> {
         let Base::Stored { id, .. } = &self.base else { return Ok(()) };
         let id = id.clone();
-        let Some((found, standing)) = config.read(&id).await? else { return Err(self.end()) };
-        (self.base, self.standing) = (found, standing);
+        let Some(Read { record, meta, standing, is_sound }) = config.read(&id).await? else {
+            return Err(self.end());
+        };
+        self.base = Base::Stored { id, record, meta };
+        (self.standing, self.is_sound) = (standing, is_sound);
+        self.check(config)?;
         let mut record = self.base_record(config).clone();
         // Until all changes are made anew, what was made of the record before is not to be stored in its place.
         self.record = None;
@@ -380,7 +430,8 @@ impl State {
             }
         }
         let seen_s = self.meta().map(|meta| meta.seen_s);
-        self.base = Base::Stored { id, record, meta: meta.map(Box::new) };
+        self.base = Base::Stored { id, record, meta: meta.map(|meta| Box::new(Facts::from(meta))) };
+        self.is_sound = true;
         self.record = None;
         self.changes.clear();
         self.is_touched = true;
@@ -529,8 +580,8 @@ fn during_outage(config: &Config, id: &str, error: &larder_client::Error) -> Res
         Some(Outage::Anonymous) => Ok(Base::Absent),
         Some(Outage::ReadOnly(stale)) => match config.seen.recall(handle_of(id), stale) {
             Some(record) => match config.profile.standing(id, &record)? {
-                (Standing::Void, _) => Err(error.clone().into()),
-                (_, meta) => Ok(Base::Stored { id: id.to_owned(), record, meta: meta.map(Box::new) }),
+                (Standing::Void, ..) => Err(error.clone().into()),
+                (_, meta, _) => Ok(Base::Stored { id: id.to_owned(), record, meta: meta.map(Box::new) }),
             },
             None => Err(error.clone().into()),
         },

@@ -26,7 +26,7 @@ pub(crate) const ID_CHARS: usize = HANDLE_CHARS + SECRET_CHARS;
 /// Bytes of a secret's hash that are kept: nobody finds a secret of 128 bits by trying more easily than this.
 const HASH_BYTES: usize = 16;
 /// Characters of such a hash.
-const HASH_CHARS: usize = 22;
+pub(crate) const HASH_CHARS: usize = 22;
 /// Random bytes of a token against forged requests.
 const NONCE_BYTES: usize = 16;
 

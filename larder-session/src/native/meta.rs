@@ -6,12 +6,14 @@
 //! secret before this one with the second until which it still counts.
 
 use super::GRACE_MAX;
-use super::keys::hash_of;
+use super::keys::{HASH_CHARS, hash_of};
 use crate::error::{Result, SessionError};
 use crate::record::Record;
 use http::HeaderValue;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The member's name.
@@ -24,23 +26,47 @@ pub(crate) struct Visitor {
     pub(crate) agent: Option<HeaderValue>,
 }
 
-/// What is known about a session. Times are Unix times.
+/// What a record says about its session. Times are Unix times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Meta {
+    facts: Facts,
+    pub(crate) ip: String,
+    pub(crate) agent: String,
+}
+
+impl Deref for Meta {
+    type Target = Facts;
+
+    fn deref(&self) -> &Facts {
+        &self.facts
+    }
+}
+
+impl DerefMut for Meta {
+    fn deref_mut(&mut self) -> &mut Facts {
+        &mut self.facts
+    }
+}
+
+/// That part of it which each request goes by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Facts {
     pub(crate) created_s: u64,
     pub(crate) seen_s: u64,
     /// When it got its id.
     pub(crate) rotated_s: u64,
-    hash: String,
+    hash: Hash,
     /// The user that is logged in, and `null` when there is none.
     pub(crate) user: Value,
     /// When the user logged in; when the session began, if there is none.
     pub(crate) login_us: u64,
-    pub(crate) ip: String,
-    pub(crate) agent: String,
-    previous: String,
+    /// The hash of the secret before this one.
+    previous: Option<Hash>,
     previous_until_s: u64,
 }
+
+/// The hash of a secret, as text.
+type Hash = [u8; HASH_CHARS];
 
 /// The last second that a record may name, at the end of the year 9999: a date after it is none.
 const LAST_S: u64 = 253_402_300_799;
@@ -64,26 +90,31 @@ pub(crate) fn micros(time: SystemTime) -> u64 {
     u64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_micros()).unwrap_or(u64::MAX)
 }
 
-fn hash_text(id: &str) -> String {
-    String::from_utf8(hash_of(id).to_vec()).expect("base64 is ASCII")
+/// The hash in a record. A text of another length is no secret's, so that nothing is lost in taking it for zeroes, which
+/// are none's either.
+fn hash_in(text: &str) -> Hash {
+    text.as_bytes().try_into().unwrap_or([0; HASH_CHARS])
+}
+
+fn as_text(hash: &Hash) -> &str {
+    std::str::from_utf8(hash).unwrap_or_default()
 }
 
 impl Meta {
     /// That of a session which begins now.
     pub(crate) fn new(id: &str, visitor: &Visitor, now: SystemTime) -> Meta {
         let now_s = seconds(now);
-        let mut meta = Meta {
+        let facts = Facts {
             created_s: now_s,
             seen_s: now_s,
             rotated_s: now_s,
-            hash: hash_text(id),
+            hash: hash_of(id),
             user: Value::Null,
             login_us: now_s * 1_000_000,
-            ip: String::new(),
-            agent: String::new(),
-            previous: String::new(),
+            previous: None,
             previous_until_s: 0,
         };
+        let mut meta = Meta { facts, ip: String::new(), agent: String::new() };
         meta.met(visitor);
         meta
     }
@@ -97,25 +128,68 @@ impl Meta {
 
     /// Gives the session another id. The one before counts until `grace` from now.
     pub(crate) fn rotate(&mut self, id: &str, grace: Duration, now: SystemTime) {
-        let before = std::mem::replace(&mut self.hash, hash_text(id));
+        let before = std::mem::replace(&mut self.hash, hash_of(id));
         self.rotated_s = seconds(now);
         (self.previous, self.previous_until_s) = match grace {
-            Duration::ZERO => (String::new(), 0),
-            grace => (before, seconds(now + grace)),
+            Duration::ZERO => (None, 0),
+            grace => (Some(before), seconds(now + grace)),
         };
     }
 
     /// Takes a time that is still to come for now: the clock was wrong then, or was set back since.
     pub(crate) fn correct(&mut self, now: SystemTime) {
-        let now_s = seconds(now);
-        for time_s in [&mut self.created_s, &mut self.seen_s, &mut self.rotated_s] {
+        let (now_s, facts) = (seconds(now), &mut self.facts);
+        for time_s in [&mut facts.created_s, &mut facts.seen_s, &mut facts.rotated_s] {
             *time_s = now_s.min(*time_s);
         }
-        if !self.has_previous(now_s) {
-            (self.previous, self.previous_until_s) = (String::new(), 0);
+        if !facts.has_previous(now_s) {
+            (facts.previous, facts.previous_until_s) = (None, 0);
         }
     }
 
+    pub(crate) fn read(record: &Record) -> Result<Meta> {
+        let raw = record.after_first(MEMBER).or_else(|| record.get(MEMBER));
+        raw.and_then(Meta::parse).ok_or_else(lacking)
+    }
+
+    /// What is at the beginning of `raw`; what follows is of no interest.
+    fn parse(raw: &str) -> Option<Meta> {
+        type Raw = (u64, u64, u64, String, Value, u64, String, String, String, u64);
+        let first = serde_json::Deserializer::from_str(raw).into_iter::<Raw>().next();
+        let (created_s, seen, rotated, hash, user, login, ip, agent, previous, until_s) = first?.ok()?;
+        let facts = Facts::of((created_s, seen, rotated), &hash, user, login, (&previous, until_s))?;
+        Some(Meta { facts, ip, agent })
+    }
+
+    pub(crate) fn write(&self, record: &mut Record) {
+        let since = |time: u64, start: u64| time.saturating_sub(start);
+        let raw = json!([
+            self.created_s,
+            since(self.seen_s, self.created_s),
+            since(self.rotated_s, self.created_s),
+            as_text(&self.hash),
+            self.user,
+            since(self.login_us, self.created_s * 1_000_000),
+            self.ip,
+            self.agent,
+            self.previous.as_ref().map(as_text).unwrap_or_default(),
+            self.previous_until_s
+        ]);
+        record.set(MEMBER, &raw.to_string());
+    }
+}
+
+impl From<Meta> for Facts {
+    fn from(meta: Meta) -> Facts {
+        meta.facts
+    }
+}
+
+fn lacking() -> SessionError {
+    SessionError::Corrupt("it lacks what a session of this profile begins with".to_owned())
+}
+
+impl Facts {
     /// Whether the use of the session is to be noted: it was so long ago that it was last, or is still to come.
     pub(crate) fn is_touch_due(&self, every: Duration, now_s: u64) -> bool {
         now_s.abs_diff(self.seen_s) >= every.as_secs()
@@ -130,58 +204,44 @@ impl Meta {
     /// tells nothing about a secret.
     pub(crate) fn standing(&self, id: &str, now: SystemTime) -> Standing {
         let hash = hash_of(id);
-        if hash == self.hash.as_bytes() {
+        if hash == self.hash {
             return Standing::Current;
         }
-        let is_previous = hash == self.previous.as_bytes() && self.has_previous(seconds(now));
+        let is_previous = self.previous == Some(hash) && self.has_previous(seconds(now));
         if is_previous { Standing::Previous } else { Standing::Void }
     }
 
-    pub(crate) fn read(record: &Record) -> Result<Meta> {
-        // It is the first member unless somebody else has written the record.
-        let raw = record.after_first(MEMBER).or_else(|| record.get(MEMBER));
-        let corrupt =
-            || SessionError::Corrupt("it lacks what a session of this profile begins with".to_owned());
-        raw.and_then(Meta::parse).ok_or_else(corrupt)
+    /// What a record says, which need not be known to be [sound](Record::is_sound) if it begins with this. `None` if it
+    /// does not.
+    pub(crate) fn glance(record: &Record) -> Option<Facts> {
+        // Each request does this: nothing is copied that it does not need, and texts as we write them have no escapes.
+        type Raw<'a> = (u64, u64, u64, &'a str, Value, u64, IgnoredAny, IgnoredAny, &'a str, u64);
+        let raw = record.after_first(MEMBER)?;
+        let first = serde_json::Deserializer::from_str(raw).into_iter::<Raw<'_>>().next();
+        let (created_s, seen, rotated, hash, user, login, _, _, previous, until_s) = first?.ok()?;
+        Facts::of((created_s, seen, rotated), hash, user, login, (previous, until_s))
     }
 
-    /// What is at the beginning of `raw`; what follows is of no interest.
-    fn parse(raw: &str) -> Option<Meta> {
-        type Raw = (u64, u64, u64, String, Value, u64, String, String, String, u64);
-        let first = serde_json::Deserializer::from_str(raw).into_iter::<Raw>().next();
-        let (created_s, seen, rotated, hash, user, login, ip, agent, previous, previous_until_s) =
-            first?.ok()?;
+    /// By times as they are written: the first is a Unix time, the others count from it.
+    fn of(
+        (created_s, seen, rotated): (u64, u64, u64),
+        hash: &str,
+        user: Value,
+        login: u64,
+        (previous, previous_until_s): (&str, u64),
+    ) -> Option<Facts> {
         let at = |since: u64| created_s.checked_add(since).filter(|&time_s| time_s <= LAST_S);
         let login_us = at(login / 1_000_000).and(created_s.checked_mul(1_000_000))?.checked_add(login)?;
-        Some(Meta {
+        Some(Facts {
             created_s: at(0)?,
             seen_s: at(seen)?,
             rotated_s: at(rotated)?,
-            hash,
+            hash: hash_in(hash),
             user,
             login_us,
-            ip,
-            agent,
-            previous,
+            previous: (!previous.is_empty()).then(|| hash_in(previous)),
             previous_until_s,
         })
-    }
-
-    pub(crate) fn write(&self, record: &mut Record) {
-        let since = |time: u64, start: u64| time.saturating_sub(start);
-        let raw = json!([
-            self.created_s,
-            since(self.seen_s, self.created_s),
-            since(self.rotated_s, self.created_s),
-            self.hash,
-            self.user,
-            since(self.login_us, self.created_s * 1_000_000),
-            self.ip,
-            self.agent,
-            self.previous,
-            self.previous_until_s
-        ]);
-        record.set(MEMBER, &raw.to_string());
     }
 }
 

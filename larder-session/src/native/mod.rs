@@ -337,7 +337,7 @@ impl NativeProfile {
     }
 
     /// How long a session will live without use from now on; zero if its time is up.
-    pub(crate) fn lives(&self, meta: &meta::Meta, now: SystemTime) -> Duration {
+    pub(crate) fn lives(&self, meta: &meta::Facts, now: SystemTime) -> Duration {
         let end = Duration::from_secs(meta.created_s) + self.absolute;
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         end.saturating_sub(now).min(self.idle)

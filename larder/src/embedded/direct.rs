@@ -132,6 +132,12 @@ impl Larder {
         self.read(self.home.calls.get, key, |ctx| Ok(ctx.string(key)?.map(|string| string.to_vec())))
     }
 
+    /// Begins to fetch into the processor's cache what a call for this key will look at, without waiting for it: for who
+    /// knows a key some dozens of nanoseconds before it is needed. Changes nothing and tells nothing.
+    pub fn prefetch(&self, key: impl AsRef<[u8]>) {
+        self.foresee(key.as_ref());
+    }
+
     /// [`Larder::get`] into a buffer of the caller's, which is emptied before: no allocation once it is large enough.
     /// Returns whether the key is there.
     ///
