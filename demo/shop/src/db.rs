@@ -1,11 +1,13 @@
 //! The database: SQLite in a file of ours, or PostgreSQL. It is what is true; everything in Larder but sessions can be
 //! thrown away.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use sqlx::any::{AnyPoolOptions, AnyRow};
 use sqlx::{AnyPool, Row as _};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// Products on first start.
 const PRODUCTS: i64 = 500;
@@ -58,7 +60,13 @@ pub(crate) struct Line {
 pub(crate) struct Database {
     pool: AnyPool,
     queries: AtomicU64,
+    /// Whose turn it is to write, where the database has one writer at a time: waiting here is shorter than being told that it
+    /// is busy, and trying again.
+    writer: Option<Arc<Mutex<()>>>,
 }
+
+/// The right to write now.
+pub(crate) struct Turn(#[expect(dead_code, reason = "it is held")] Option<OwnedMutexGuard<()>>);
 
 /// The tables, in words that both databases understand but for a number that the database gives.
 const SCHEMA: &[&str] = &[
@@ -98,7 +106,7 @@ impl Database {
             })
             .connect(&url)
             .await?;
-        let database = Database { pool, queries: AtomicU64::new(0) };
+        let database = Database { pool, queries: AtomicU64::new(0), writer: is_file.then(Arc::default) };
         let number = if is_file {
             "INTEGER PRIMARY KEY"
         } else {
@@ -171,7 +179,12 @@ impl Database {
     }
 
     /// Changes a product and returns it as it is then.
-    pub(crate) async fn change(&self, id: i64, change: &Change) -> Result<Option<Product>, sqlx::Error> {
+    pub(crate) async fn change(
+        &self,
+        _turn: &Turn,
+        id: i64,
+        change: &Change,
+    ) -> Result<Option<Product>, sqlx::Error> {
         let row = sqlx::query(
             "UPDATE products SET name = COALESCE($1, name), description = COALESCE($2, description), \
              price = COALESCE($3, price), stock = COALESCE($4, stock) WHERE id = $5 RETURNING *",
@@ -184,12 +197,21 @@ impl Database {
         row.fetch_optional(self.asked()).await?.as_ref().map(product).transpose()
     }
 
+    /// Waits until nobody else of this process writes.
+    pub(crate) async fn turn(&self) -> Turn {
+        match &self.writer {
+            Some(writer) => Turn(Some(Arc::clone(writer).lock_owned().await)),
+            None => Turn(None),
+        }
+    }
+
     /// Makes an account; `false` when the name is taken.
     pub(crate) async fn sign_up(&self, name: &str, hash: &str) -> Result<bool, sqlx::Error> {
         let row =
             sqlx::query("INSERT INTO accounts (name, hash) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
                 .bind(name)
                 .bind(hash);
+        let _turn = self.turn().await;
         Ok(row.execute(self.asked()).await?.rows_affected() == 1)
     }
 
@@ -209,6 +231,7 @@ impl Database {
     /// Keeps an account's cart.
     pub(crate) async fn keep_cart(&self, owner: &str, lines: &[Line]) -> Result<(), sqlx::Error> {
         let text = serde_json::to_string(lines).map_err(|e| sqlx::Error::Encode(Box::new(e)))?;
+        let _turn = self.turn().await;
         sqlx::query(
             "INSERT INTO carts (owner, lines) VALUES ($1, $2) ON CONFLICT (owner) DO UPDATE SET lines = EXCLUDED.lines",
         )
@@ -227,6 +250,7 @@ impl Database {
         lines: &[Line],
     ) -> Result<Result<(i64, i64), i64>, sqlx::Error> {
         let text = serde_json::to_string(lines).map_err(|e| sqlx::Error::Encode(Box::new(e)))?;
+        let _turn = self.turn().await;
         let mut transaction = self.asked().begin().await?;
         let mut total = 0;
         for line in lines {

@@ -191,7 +191,9 @@ impl Products {
     pub(crate) async fn change(&self, id: i64, change: Change) -> Result<Option<Shown<Product>>, Failure> {
         let (database, has_other_words) =
             (Arc::clone(&self.database), change.name.is_some() || change.description.is_some());
-        let write = async move { database.change(id, &change).await?.ok_or(sqlx::Error::RowNotFound) };
+        // While the product is being written no load of it is kept: so the turn is waited for before.
+        let turn = self.database.turn().await;
+        let write = async move { database.change(&turn, id, &change).await?.ok_or(sqlx::Error::RowNotFound) };
         let product = match self.single.write_with(&id, Write::new(), write).await {
             Ok(entry) => Shown::Cached(entry),
             Err(WriteError::Source(sqlx::Error::RowNotFound)) => return Ok(None),
