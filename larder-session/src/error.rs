@@ -45,6 +45,13 @@ pub enum SessionError {
     NoRandomBytes,
 }
 
+impl SessionError {
+    /// Of a record that is no JSON object.
+    pub(crate) fn unsound() -> SessionError {
+        SessionError::Corrupt("it is no JSON object".to_owned())
+    }
+}
+
 impl fmt::Display for SessionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

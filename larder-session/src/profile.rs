@@ -131,24 +131,21 @@ impl Profile {
         Record::parse(text.into_bytes()).expect("it is a JSON object")
     }
 
-    /// What the id is worth for the record at its place, what a native record says about its session, and whether the record
-    /// is known to be sound: one that begins as ours do need not be looked through for that.
-    pub(crate) fn standing(&self, id: &str, record: &Record) -> Result<(Standing, Option<Facts>, bool)> {
-        let unsound = || SessionError::Corrupt("it is no JSON object".to_owned());
+    /// What the id is worth for the record at its place, and what a native record says about its session. One that begins
+    /// as ours do is not [checked](Record::check) for that.
+    pub(crate) fn standing(&self, id: &str, record: &mut Record) -> Result<(Standing, Option<Facts>)> {
         let Profile::Native(native) = self else {
-            return record.is_sound().then_some((Standing::Current, None, true)).ok_or_else(unsound);
+            return record.check().then_some((Standing::Current, None)).ok_or_else(SessionError::unsound);
         };
-        let glance = Facts::glance(record);
-        let is_sound = glance.is_none();
-        let meta = match glance {
+        let meta = match Facts::glance(record) {
             Some(facts) => facts,
-            None if record.is_sound() => Meta::read(record)?.into(),
-            None => return Err(unsound()),
+            None if record.check() => Meta::read(record)?.into(),
+            None => return Err(SessionError::unsound()),
         };
         let now = SystemTime::now();
         let standing =
             if native.lives(&meta, now).is_zero() { Standing::Void } else { meta.standing(id, now) };
-        Ok((standing, Some(meta), is_sound))
+        Ok((standing, Some(meta)))
     }
 
     /// Whether a record that cannot be read counts as none.

@@ -1,11 +1,16 @@
 //! The record of a session: the JSON text that express-session keeps, changed in place.
 //!
 //! A text written elsewhere may hold what no Rust type keeps: the order of members, members twice, lone surrogates,
-//! numbers as they were spelled. So it is never parsed into a value and written again. It is checked once, and then a
-//! change cuts out one member's value and puts another in its place; every other byte stays where it was.
+//! numbers as they were spelled. So it is never parsed into a value and written again. It is checked once, which also
+//! tells where its members are, and then a change cuts out one member's value and puts another in its place; every other
+//! byte stays where it was.
 
-use serde::de::IgnoredAny;
+use serde::Deserializer;
+use serde::de::{MapAccess, Visitor};
 use serde_json::Value;
+use serde_json::value::RawValue;
+use smallvec::SmallVec;
+use std::fmt;
 use std::ops::Range;
 
 /// Largest integer that a JavaScript number holds exactly.
@@ -56,33 +61,50 @@ pub(crate) fn is_exact_in_javascript(value: &Value) -> bool {
 }
 
 /// A JSON object as text.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub(crate) struct Record {
     text: String,
+    /// Where its members are; `None` until somebody has looked.
+    members: Option<Members>,
 }
 
-/// Where a member lies in the text.
+impl PartialEq for Record {
+    fn eq(&self, other: &Record) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Record {}
+
+/// All members, in their order; those of most sessions take no allocation.
+type Members = SmallVec<[Member; 6]>;
+
+/// Where a member lies in the text, in bytes: its name with the quotes, and its value.
+#[derive(Clone)]
 struct Member {
-    key: Range<usize>,
-    value: Range<usize>,
+    key: Range<u32>,
+    value: Range<u32>,
 }
 
 impl Record {
     /// A record of this text, or `None` if it is not one JSON object.
     pub(crate) fn parse(bytes: Vec<u8>) -> Option<Record> {
-        Record::unchecked(bytes).filter(Record::is_sound)
+        let mut record = Record::unchecked(bytes)?;
+        record.check().then_some(record)
     }
 
-    /// A record of this text, or `None` if it is no text. Until it is known to be [sound](Record::is_sound) nothing may be
-    /// asked of it but [`Record::text`] and [`Record::after_first`].
+    /// A record of this text, or `None` if it is no text. Until it is [checked](Record::check) nothing may be asked of it
+    /// but [`Record::text`] and [`Record::after_first`].
     pub(crate) fn unchecked(bytes: Vec<u8>) -> Option<Record> {
-        String::from_utf8(bytes).ok().map(|text| Record { text })
+        String::from_utf8(bytes).ok().map(|text| Record { text, members: None })
     }
 
-    /// Whether it is one JSON object.
-    pub(crate) fn is_sound(&self) -> bool {
-        serde_json::from_str::<IgnoredAny>(&self.text).is_ok()
-            && self.text.trim_start_matches(WHITE).starts_with('{')
+    /// Whether it is one JSON object. Looks at the text when it is first asked, and knows afterwards.
+    pub(crate) fn check(&mut self) -> bool {
+        if self.members.is_none() {
+            self.members = members_of(&self.text);
+        }
+        self.members.is_some()
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -91,13 +113,16 @@ impl Record {
 
     /// The raw value of a member. Of several with one name the last counts, as in JavaScript.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        last(&self.text, name).map(|member| &self.text[member.value])
+        last(&self.text, self.members.as_ref()?, name).map(|member| &self.text[spread(&member.value)])
     }
 
     /// The raw value of a member of a member, if that is an object.
     pub(crate) fn get_in(&self, outer: &str, name: &str) -> Option<&str> {
-        let outer = self.get(outer).filter(|raw| raw.starts_with('{'))?;
-        last(outer, name).map(|member| &outer[member.value])
+        let outer = self.get(outer)?;
+        if let Some(raw) = only_first(outer, name) {
+            return Some(raw);
+        }
+        last(outer, &members_of(outer)?, name).map(|member| &outer[spread(&member.value)])
     }
 
     /// All that follows the name of the first member, if it is this one, as it is spelled: for what each request reads.
@@ -107,42 +132,55 @@ impl Record {
 
     /// Puts a raw value in the place of a member's value, or a new member at the end.
     pub(crate) fn set(&mut self, name: &str, raw: &str) {
-        if let Some(member) = last(&self.text, name) {
-            self.text.replace_range(member.value, raw);
-            return;
+        let members = self.members.as_ref().map_or(&[][..], |members| members);
+        if let Some(member) = last(&self.text, members, name) {
+            let value = spread(&member.value);
+            self.text.replace_range(value, raw);
+        } else {
+            let comma = if members.is_empty() { "" } else { "," };
+            let end = self.text.rfind('}').expect("the text is a JSON object, and ends with its brace");
+            self.text.insert_str(end, &format!("{comma}{}:{raw}", Value::from(name)));
         }
-        let end = self.text.rfind('}').expect("the text is a JSON object, and ends with its brace");
-        let mut is_empty = true;
-        each_member(&self.text, |_| is_empty = false);
-        let comma = if is_empty { "" } else { "," };
-        let key = Value::from(name);
-        self.text.insert_str(end, &format!("{comma}{key}:{raw}"));
+        self.members = members_of(&self.text);
     }
 
     /// Cuts out all members of this name.
     pub(crate) fn remove(&mut self, name: &str) {
-        while let Some(member) = last(&self.text, name) {
-            let after = self.text[member.value.end..].trim_start_matches(WHITE);
+        while let Some(member) = self.members.as_ref().and_then(|members| last(&self.text, members, name)) {
+            let (key, value) = (spread(&member.key), spread(&member.value));
+            let after = self.text[value.end..].trim_start_matches(WHITE);
             let (start, end) = if let Some(rest) = after.strip_prefix(',') {
-                (member.key.start, self.text.len() - rest.len())
+                (key.start, self.text.len() - rest.len())
             } else {
-                let before = self.text[..member.key.start].trim_end_matches(WHITE);
-                (before.strip_suffix(',').map_or(member.key.start, str::len), member.value.end)
+                let before = self.text[..key.start].trim_end_matches(WHITE);
+                (before.strip_suffix(',').map_or(key.start, str::len), value.end)
             };
             self.text.replace_range(start..end, "");
+            self.members = members_of(&self.text);
         }
     }
 }
 
+/// JSON's white space.
+const WHITE: [char; 4] = [' ', '\t', '\n', '\r'];
+
+/// A range as slices want it.
+fn spread(range: &Range<u32>) -> Range<usize> {
+    range.start as usize..range.end as usize
+}
+
 /// The last member of this name in the text of an object.
-fn last(text: &str, name: &str) -> Option<Member> {
-    let mut found = None;
-    each_member(text, |member| {
-        if is_key(&text[member.key.clone()], name) {
-            found = Some(member);
-        }
-    });
-    found
+fn last<'a>(text: &str, members: &'a [Member], name: &str) -> Option<&'a Member> {
+    members.iter().rev().find(|member| is_key(&text[spread(&member.key)], name))
+}
+
+/// The raw value of the first member of an object, if that has this name and it is plain to see that no other has: for
+/// what each request reads.
+fn only_first<'a>(object: &'a str, name: &str) -> Option<&'a str> {
+    let rest = object.strip_prefix("{\"")?.strip_prefix(name)?.strip_prefix("\":")?;
+    let is_single = memchr::memchr(b'\\', rest.as_bytes()).is_none() && !rest.contains(name);
+    let first = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>().next();
+    first?.ok().map(RawValue::get).filter(|_| is_single)
 }
 
 /// Whether a key, with its quotes, is this name. One that no Rust string can hold (a lone surrogate) is nobody's.
@@ -153,58 +191,46 @@ fn is_key(raw: &str, name: &str) -> bool {
     raw.get(1..raw.len() - 1) == Some(name)
 }
 
-/// Walks over the members of an object. The text is known to be JSON, so that this only counts quotes and brackets.
-fn each_member(text: &str, mut visit: impl FnMut(Member)) {
-    let bytes = text.as_bytes();
-    let (mut depth, mut at) = (0_usize, 0);
-    let mut key: Option<Range<usize>> = None;
-    let mut value_start = None;
-    while at < bytes.len() {
-        let start = at;
-        at += 1;
-        match bytes[start] {
-            b'"' => {
-                at = end_of_string(bytes, start);
-                if depth == 1 && key.is_none() {
-                    key = Some(start..at);
-                    continue;
-                }
-            }
-            b':' if depth == 1 => continue,
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth -= 1,
-            byte if byte.is_ascii_whitespace() => continue,
-            _ => {}
-        }
-        let is_end = depth == 0 || (depth == 1 && bytes[start] == b',');
-        if !is_end {
-            // The bracket that opens the object itself begins no value; nothing else comes before its first key.
-            if key.is_some() && value_start.is_none() {
-                value_start = Some(start);
-            }
-            continue;
-        }
-        if let (Some(key), Some(value)) = (key.take(), value_start.take()) {
-            let end = value + text[value..start].trim_end_matches(WHITE).len();
-            visit(Member { key, value: value..end });
-        }
+/// Where the members of the object in this text are, or `None` if it is not one JSON object (or longer than any store
+/// keeps: 4 GiB).
+fn members_of(text: &str) -> Option<Members> {
+    u32::try_from(text.len()).ok()?;
+    let mut parser = serde_json::Deserializer::from_str(text);
+    let members = parser.deserialize_map(Walk { start: text.as_ptr().addr() }).ok()?;
+    parser.end().ok()?;
+    Some(members)
+}
+
+/// Notes where members are, and looks into none.
+struct Walk {
+    /// The address of the text.
+    start: usize,
+}
+
+impl Walk {
+    /// Where in the text a part of it lies.
+    fn place(&self, part: &RawValue) -> Range<u32> {
+        let part = part.get();
+        let start = part.as_ptr().addr() - self.start;
+        // Both are below the length of the text, which fits.
+        start as u32..(start + part.len()) as u32
     }
 }
 
-/// JSON's white space.
-const WHITE: [char; 4] = [' ', '\t', '\n', '\r'];
+impl<'a> Visitor<'a> for Walk {
+    type Value = Members;
 
-/// The end of the string that begins here.
-fn end_of_string(bytes: &[u8], start: usize) -> usize {
-    let mut at = start + 1;
-    while let Some(next) = bytes.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
-        at += next;
-        if bytes[at] == b'"' {
-            return at + 1;
-        }
-        at += 2;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
     }
-    bytes.len()
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Members, A::Error> {
+        let mut members = Members::new();
+        while let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+            members.push(Member { key: self.place(key), value: self.place(value) });
+        }
+        Ok(members)
+    }
 }
 
 #[cfg(test)]

@@ -66,11 +66,9 @@ impl Config {
         let Some(bytes) = self.fetch(id).await? else { return Ok(None) };
         let corrupt = || SessionError::Corrupt("it is no text".to_owned());
         let record = Record::unchecked(bytes).ok_or_else(corrupt);
-        match record.and_then(|record| Ok((self.profile.standing(id, &record)?, record))) {
-            Ok(((Standing::Void, ..), _)) => Ok(None),
-            Ok(((standing, meta, is_sound), record)) => {
-                Ok(Some(Read { record, meta: meta.map(Box::new), standing, is_sound }))
-            }
+        match record.and_then(|mut record| Ok((self.profile.standing(id, &mut record)?, record))) {
+            Ok(((Standing::Void, _), _)) => Ok(None),
+            Ok(((standing, meta), record)) => Ok(Some(Read { record, meta: meta.map(Box::new), standing })),
             Err(SessionError::Corrupt(_)) if self.profile.is_fresh_when_corrupt() => Ok(None),
             Err(error) => Err(error),
         }
@@ -86,8 +84,6 @@ struct Read {
     record: Record,
     meta: Option<Box<Facts>>,
     standing: Standing,
-    /// Whether it is known to be a JSON object.
-    is_sound: bool,
 }
 
 /// A change that can be made again over another record.
@@ -119,8 +115,6 @@ pub(crate) struct State {
     presented: SmallVec<[Presented; 1]>,
     visitor: Visitor,
     pub(crate) base: Base,
-    /// Whether the record that was found is known to be a JSON object. Who only asks who is logged in does not need to know.
-    is_sound: bool,
     /// The record with the changes made so far, if there are any.
     record: Option<Record>,
     changes: Vec<Change>,
@@ -144,7 +138,6 @@ impl State {
             presented: SmallVec::new(),
             visitor,
             base: Base::Unread,
-            is_sound: true,
             record: None,
             changes: Vec::new(),
             turn: None,
@@ -181,18 +174,16 @@ impl State {
         Ok(())
     }
 
-    /// Sees that the record is a JSON object.
+    /// Sees that the record that was found is a JSON object. Who only asks who is logged in does not need to know.
     fn check(&mut self, config: &Config) -> Result<()> {
-        if self.is_sound {
+        let Base::Stored { record, .. } = &mut self.base else { return Ok(()) };
+        if record.check() {
             return Ok(());
         }
-        if !self.base_record(config).is_sound() {
-            if !config.profile.is_fresh_when_corrupt() {
-                return Err(SessionError::Corrupt("it is no JSON object".to_owned()));
-            }
-            self.base = Base::Absent;
+        if !config.profile.is_fresh_when_corrupt() {
+            return Err(SessionError::unsound());
         }
-        self.is_sound = true;
+        self.base = Base::Absent;
         Ok(())
     }
 
@@ -215,16 +206,14 @@ impl State {
         for Presented { id, is_by_old_key } in &mut self.presented {
             match config.read(id).await {
                 Ok(None) => {}
-                Ok(Some(Read { record, meta, standing, is_sound })) => {
+                Ok(Some(Read { record, meta, standing })) => {
                     (self.standing, self.is_by_old_key) = (standing, *is_by_old_key);
-                    self.is_sound = is_sound;
                     config.seen.note(handle_of(id), &record);
                     return Ok(Base::Stored { id: std::mem::take(id), record, meta });
                 }
                 Err(SessionError::Unavailable(error)) if error.is_outage() => {
                     let found = during_outage(config, id, &error)?;
                     self.blind = Some(error);
-                    self.is_sound = false;
                     return Ok(found);
                 }
                 Err(error) => return Err(error),
@@ -340,11 +329,11 @@ impl State {
     async fn reload(&mut self, config: &Config) -> Result<()> {
         let Base::Stored { id, .. } = &self.base else { return Ok(()) };
         let id = id.clone();
-        let Some(Read { record, meta, standing, is_sound }) = config.read(&id).await? else {
+        let Some(Read { record, meta, standing }) = config.read(&id).await? else {
             return Err(self.end());
         };
         self.base = Base::Stored { id, record, meta };
-        (self.standing, self.is_sound) = (standing, is_sound);
+        self.standing = standing;
         self.check(config)?;
         let mut record = self.base_record(config).clone();
         // Until all changes are made anew, what was made of the record before is not to be stored in its place.
@@ -431,7 +420,6 @@ impl State {
         }
         let seen_s = self.meta().map(|meta| meta.seen_s);
         self.base = Base::Stored { id, record, meta: meta.map(|meta| Box::new(Facts::from(meta))) };
-        self.is_sound = true;
         self.record = None;
         self.changes.clear();
         self.is_touched = true;
@@ -478,12 +466,13 @@ impl State {
         if self.is_touched || self.turn.is_some() || self.is_changed(config) {
             return Ok(());
         }
-        let (key, ttl) = (config.profile.key(id), express.ttl_of(record));
+        let ttl = express.ttl_of(record);
         self.is_touched = true;
-        if let Some(Ok(_)) = config.larder.engine().map(|engine| engine.expire(&key, ttl)) {
+        let engine = config.larder.engine();
+        if let Some(Ok(_)) = engine.map(|engine| engine.expire(config.profile.short_key(id), ttl)) {
             return Ok(());
         }
-        let expire = Command::new("EXPIRE").arg(key).number(ttl.as_secs());
+        let expire = Command::new("EXPIRE").arg(config.profile.key(id)).number(ttl.as_secs());
         let asked: Boxed<'_, _> = Box::pin(config.larder.execute(expire));
         asked.await?;
         Ok(())
@@ -579,9 +568,9 @@ fn during_outage(config: &Config, id: &str, error: &larder_client::Error) -> Res
     match config.profile.native().map(|native| native.outage) {
         Some(Outage::Anonymous) => Ok(Base::Absent),
         Some(Outage::ReadOnly(stale)) => match config.seen.recall(handle_of(id), stale) {
-            Some(record) => match config.profile.standing(id, &record)? {
-                (Standing::Void, ..) => Err(error.clone().into()),
-                (_, meta, _) => Ok(Base::Stored { id: id.to_owned(), record, meta: meta.map(Box::new) }),
+            Some(mut record) => match config.profile.standing(id, &mut record)? {
+                (Standing::Void, _) => Err(error.clone().into()),
+                (_, meta) => Ok(Base::Stored { id: id.to_owned(), record, meta: meta.map(Box::new) }),
             },
             None => Err(error.clone().into()),
         },

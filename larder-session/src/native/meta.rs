@@ -211,7 +211,7 @@ impl Facts {
         if is_previous { Standing::Previous } else { Standing::Void }
     }
 
-    /// What a record says, which need not be known to be [sound](Record::is_sound) if it begins with this. `None` if it
+    /// What a record says, which need not be [checked](Record::check) if it begins with this. `None` if it
     /// does not.
     pub(crate) fn glance(record: &Record) -> Option<Facts> {
         // Each request does this: nothing is copied that it does not need, and texts as we write them have no escapes.
