@@ -13,6 +13,7 @@ use crate::forms::Others;
 use crate::key::CacheKey;
 use crate::load::{Answer, Chain, Outcome, chain};
 use crate::local::{Boarding, Flight, Token};
+use crate::observe::{Event, Served};
 use crate::store::{Epoch, Turn};
 use std::collections::HashMap;
 use std::future::Future;
@@ -128,14 +129,14 @@ where
                 Ok(Ok(outcome)) => outcome.clone().expect("it was waited for"),
                 Ok(Err(_)) => Err(LoadError::Panicked("the load was ended".to_owned())),
                 Err(_) => {
-                    self.inner.stats.timeouts.add();
+                    self.inner.stats.tell(Event::WaitedTooLong);
                     Err(LoadError::TimedOut(self.policy.hard_timeout))
                 }
             };
             match (outcome, stale) {
                 (Ok(answer), _) => _ = answer.entry().map(|entry| many.found.insert(key, entry)),
                 (Err(_), Some(kept)) => {
-                    self.inner.stats.stale_hits.add();
+                    self.inner.stats.served(Served::Stale, &kept);
                     many.found.insert(key, Entry { kept, is_stale: true, tier: Tier::Backend });
                 }
                 (Err(error), None) => _ = many.failed.insert(key, error),
@@ -161,7 +162,7 @@ where
             let bytes = Self::bytes(key).map_err(LoadError::Cache)?;
             match inner.local.get(bytes.as_slice(), now) {
                 Some(kept) => {
-                    inner.stats.near_hits.add();
+                    inner.stats.served(Served::Near, &kept);
                     crate::cache::entry(kept, Tier::Near).map(|entry| many.found.insert(key.clone(), entry));
                 }
                 None => wanted.push(Part { key: key.clone(), bytes: bytes.as_slice().into() }),
@@ -197,7 +198,7 @@ where
                 }
             }
         }
-        missing.iter().for_each(|_| inner.stats.misses.add());
+        missing.iter().for_each(|_| inner.stats.tell(Event::Missed));
         Ok((missing, is_apart))
     }
 
@@ -220,10 +221,13 @@ where
                 self.inner.local.board::<Outcome<V, E>, LoadError<E>>(&part.bytes, now, self.policy.load_max);
             match boarding {
                 Boarding::Joined(receiver) => {
-                    self.inner.stats.joined.add();
+                    self.inner.stats.tell(Event::Joined);
                     waiting.push(Waiting { key: part.key, stale, outcome: receiver });
                 }
                 Boarding::Begun(flight, receiver) => {
+                    if flight.takes_over {
+                        self.inner.stats.tell(Event::TakenOver { key: &part.bytes });
+                    }
                     waiting.push(Waiting { key: part.key.clone(), stale, outcome: receiver });
                     legs.push(Leg { part, flight, even_if_fresh: false });
                 }
@@ -257,7 +261,8 @@ where
         while !legs.is_empty() {
             let (mine, theirs) = self.take_turns(legs, &lease, is_apart).await;
             if !mine.is_empty() {
-                self.inner.stats.loads.add();
+                let first = &*mine[0].leg.part.bytes;
+                self.inner.stats.tell(Event::LoadStarted { key: first, keys: mine.len() });
                 let keys: Vec<K> = mine.iter().map(|one| one.leg.part.key.clone()).collect();
                 let began = Instant::now();
                 let call = async {
@@ -268,7 +273,11 @@ where
                         .collect::<HashMap<K, Loaded<V>>>())
                 };
                 let loaded = chain.call(self.policy.load_max, call).await;
-                self.end_many(mine, &lease, loaded, began.elapsed()).await;
+                let took = began.elapsed();
+                if loaded.is_ok() {
+                    self.inner.stats.tell(Event::LoadEnded { key: &mine[0].leg.part.bytes, took });
+                }
+                self.end_many(mine, &lease, loaded, took).await;
             }
             legs = theirs;
             if !legs.is_empty() {
@@ -366,7 +375,7 @@ where
             for (at, done) in chunk.iter().zip(filled.unwrap_or_default()) {
                 is_filled[*at] = done;
                 if !done {
-                    self.inner.stats.refused.add();
+                    self.inner.stats.tell(Event::Refused { key: &mine[*at].leg.part.bytes });
                 }
             }
         }
@@ -400,7 +409,7 @@ where
             data = self.inner.packing.pack(value.as_ref(), life, cost, etag.as_deref()).ok();
             data = data.filter(|_| crate::cache::check_tags(&tags).is_ok());
             if data.is_none() {
-                self.inner.stats.unstorable.add();
+                self.inner.stats.tell(Event::Unstorable { key: &one.leg.part.bytes });
             }
         }
         let key = one.leg.part.bytes.clone();
@@ -419,7 +428,9 @@ where
         lease: &[u8; 16],
         error: &LoadError<E>,
     ) {
-        self.count_failure(error);
+        if let Some(first) = mine.first() {
+            self.count_failure(&first.leg.part.bytes, error);
+        }
         for one in mine {
             let (key, flight) = (&one.leg.part.bytes, &one.leg.flight);
             if one.epoch.is_some() {

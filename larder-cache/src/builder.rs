@@ -5,8 +5,8 @@ use crate::codec::{Codec, Packing, schema_hash};
 use crate::error::Error;
 use crate::feed;
 use crate::local::Local;
+use crate::observe::Observer;
 use crate::policy::Policy;
-use crate::stats::Counters;
 use crate::store::Store;
 use crate::upkeep::{Breaker, Debts};
 use larder_client::Larder;
@@ -156,7 +156,7 @@ impl<K: ?Sized + 'static, V: Send + Sync + 'static> Builder<K, V> {
             local: Local::new(near_bytes),
             debts: Debts::default(),
             breaker: Breaker::new(),
-            stats: Counters::default(),
+            stats: Observer::new(&self.namespace),
             is_embedded,
         });
         if let Some(suspect_after) = self.near.and_then(|near| near.suspect_after) {

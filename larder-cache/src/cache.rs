@@ -7,8 +7,9 @@ use crate::error::Error;
 use crate::forms::Others;
 use crate::key::{CacheKey, KEY_MAX, KeyBytes};
 use crate::local::{Local, Token};
+use crate::observe::{Event, Observer, Served};
 use crate::policy::Policy;
-use crate::stats::{Counters, Stats};
+use crate::stats::Stats;
 use crate::store::{Drop, Head, Look, Record, State, Store, Sweep};
 use crate::upkeep::{Breaker, Debts};
 use larder_client::Larder;
@@ -32,7 +33,7 @@ pub(crate) struct Inner<V: 'static> {
     pub(crate) local: Local<V>,
     pub(crate) debts: Debts,
     pub(crate) breaker: Breaker,
-    pub(crate) stats: Counters,
+    pub(crate) stats: Observer,
     /// Whether a step at the backend needs no time limit, as it is in this process.
     pub(crate) is_embedded: bool,
 }
@@ -116,7 +117,7 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
         let bytes = Self::bytes(key)?;
         let key = bytes.as_slice();
         if let Some(kept) = self.inner.local.get(key, Instant::now()) {
-            self.inner.stats.near_hits.add();
+            self.inner.stats.served(Served::Near, &kept);
             return Ok(entry(kept, Tier::Near));
         }
         let token = self.inner.local.token(key);
@@ -126,12 +127,12 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
                 Ok(entry(kept, Tier::Backend))
             }
             Ok(_) => {
-                self.inner.stats.misses.add();
+                self.inner.stats.tell(Event::Missed);
                 Ok(None)
             }
             Err(error) if self.policy.is_strict => Err(error),
             Err(_) => {
-                self.inner.stats.misses.add();
+                self.inner.stats.tell(Event::Missed);
                 Ok(None)
             }
         }
@@ -197,6 +198,7 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
     async fn drop_entry(&self, key: &K, how: Drop<'_>) -> Result<(), Error> {
         let bytes = Self::bytes(key)?;
         let key = bytes.as_slice();
+        self.inner.stats.tell(Event::Invalidated);
         self.inner.local.change(key);
         let done = self.inner.ask(&self.policy, self.inner.store.drop(key, how)).await;
         match done {
@@ -248,6 +250,7 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
         if how != Sweep::Clear && tags.is_empty() {
             return Ok(());
         }
+        self.inner.stats.tell(Event::Invalidated);
         let local = &self.inner.local;
         let sweep = || match how {
             Sweep::Clear => local.sweep_all(),
@@ -275,7 +278,7 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
 
     /// What follows from a hit at the backend.
     pub(crate) fn hit(&self, key: &[u8], token: Token, kept: &Arc<Kept<V>>) {
-        self.inner.stats.backend_hits.add();
+        self.inner.stats.served(Served::Backend, kept);
         if !self.policy.is_sliding {
             self.inner.local.install(token, kept);
             return;
@@ -398,13 +401,17 @@ impl<V: Send + Sync + 'static> Inner<V> {
         if look.state == State::Absent {
             return Seen::Absent;
         }
-        let unpacked = Head::parse(&look.bytes).and_then(|head| {
-            let data = look.bytes.get(head.end..)?;
-            Some((self.packing.unpack(data).ok()?, head))
+        let head = Head::parse(&look.bytes).ok_or_else(|| "no header of the cache".to_owned());
+        let unpacked = head.and_then(|head| {
+            let data = look.bytes.get(head.end..).unwrap_or_default();
+            Ok((self.packing.unpack(data)?, head))
         });
-        let Some((unpacked, head)) = unpacked else {
-            self.stats.undecodable.add();
-            return Seen::Undecodable;
+        let (unpacked, head) = match unpacked {
+            Ok(unpacked) => unpacked,
+            Err(why) => {
+                self.stats.tell(Event::Undecodable { key, why: &why });
+                return Seen::Undecodable;
+            }
         };
         let is_fresh = look.state == State::Fresh;
         let left = if is_fresh { look.left.saturating_sub(head.stale) } else { Duration::ZERO };

@@ -1,6 +1,7 @@
 //! Why an entry is a hit, stale, or a miss.
 
 use crate::cache::Cache;
+use crate::entry::{Kept, Tier};
 use crate::error::Error;
 use crate::key::CacheKey;
 use crate::store::{Head, Raw};
@@ -74,6 +75,57 @@ pub enum Holder {
     Update(Duration),
 }
 
+/// What there is of an entry.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Inspection {
+    /// Who would answer a read.
+    pub tier: Tier,
+    /// Whether there is a value; otherwise it is known that there is none.
+    pub is_found: bool,
+    /// Whether it is past its time, and would be served only if loading fails.
+    pub is_stale: bool,
+    /// Whether it is a change that the source has not got yet. Only a [`WriteBackCache`](crate::WriteBackCache) knows of
+    /// such.
+    pub is_dirty: bool,
+    /// How old it is, as far as its time tells.
+    pub age: Duration,
+    /// How long it stays fresh, if nothing happens to it.
+    pub expires_in: Duration,
+    /// How long it is kept where it is, fresh or stale.
+    pub left: Duration,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// Its entity tag.
+    pub etag: Option<String>,
+    /// How many bytes the backend keeps, or, in the near cache, how many it is counted with there.
+    pub bytes: usize,
+}
+
+impl Inspection {
+    /// Of what this process keeps.
+    pub(crate) fn of<V>(kept: &Kept<V>) -> Inspection {
+        let now = Instant::now();
+        let expires_in = kept.fresh_until.saturating_duration_since(now);
+        Inspection {
+            tier: Tier::Near,
+            is_found: kept.value.is_some(),
+            is_stale: false,
+            is_dirty: false,
+            age: kept.age(now),
+            expires_in,
+            left: expires_in,
+            tags: names(&kept.tags),
+            etag: kept.etag.as_deref().map(str::to_owned),
+            bytes: kept.bytes as usize,
+        }
+    }
+}
+
+fn names(tags: &[Vec<u8>]) -> Vec<String> {
+    tags.iter().map(|tag| String::from_utf8_lossy(tag).into_owned()).collect()
+}
+
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}; {} bytes, {:?} left", self.why, self.bytes, self.left)?;
@@ -136,14 +188,7 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
         let bytes = Self::bytes(key)?;
         let key = bytes.as_slice();
         let is_near = self.inner.local.get(key, Instant::now()).is_some();
-        let raw = self.inner.ask(&self.policy, self.inner.store.raw(key)).await?;
-        let head = raw.value.as_deref().and_then(Head::parse);
-        let tags = head.as_ref().map_or(&[][..], |head| head.tags.as_slice());
-        let states = self.inner.ask(&self.policy, self.inner.store.tags(key, tags)).await?;
-        let why = match self.inner.debts.forbid(key) {
-            true => Why::RemovalOwed,
-            false => self.judge(&raw, head.as_ref(), &states),
-        };
+        let (raw, head, why) = self.study(key).await?;
         let held = match raw.lease {
             Some((bytes, left)) if bytes.first() == Some(&b'!') => Holder::Update(left),
             Some((_, left)) => Holder::Load(left),
@@ -154,10 +199,71 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
             why,
             left: raw.left,
             stale_for: head.as_ref().map_or(Duration::ZERO, |head| head.stale),
-            tags: tags.iter().map(|tag| String::from_utf8_lossy(tag).into_owned()).collect(),
+            tags: head.map(|head| names(&head.tags)).unwrap_or_default(),
             bytes: raw.value.as_ref().map_or(0, Vec::len),
             held,
         })
+    }
+
+    /// What there is of an entry, as a program wants it; [`Cache::explain`] says the same to people, and why. Nothing is
+    /// loaded, changed, counted or prolonged. `None` if a read would find nothing to serve. It takes two round trips
+    /// unless the near cache has it.
+    ///
+    /// ```
+    /// # use larder_cache::{Cache, Tier, Write};
+    /// # use larder_client::Larder;
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # let larder = Larder::open("embedded://").await.unwrap();
+    /// let names: Cache<u64, String> = Cache::builder(&larder, "names").build().await?;
+    /// names.set_with(&1, "Ada".to_owned(), Write::new().tags(["people"])).await?;
+    /// let ada = names.inspect(&1).await?.expect("it is there");
+    /// assert_eq!((ada.tier, ada.is_stale, ada.tags.as_slice()), (Tier::Backend, false, &["people".to_owned()][..]));
+    /// assert!(names.inspect(&2).await?.is_none());
+    /// # Ok::<(), larder_cache::Error>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// A key that is too long; trouble with the backend.
+    pub async fn inspect(&self, key: &K) -> Result<Option<Inspection>, Error> {
+        let bytes = Self::bytes(key)?;
+        let key = bytes.as_slice();
+        if let Some(kept) = self.inner.local.get(key, Instant::now()) {
+            return Ok(Some(Inspection::of(&kept)));
+        }
+        let (raw, head, why) = self.study(key).await?;
+        let is_stale = match why {
+            Why::Fresh | Why::KnownNotToExist => false,
+            Why::StaleByTime | Why::StaleByTag(_) => true,
+            _ => return Ok(None),
+        };
+        let (Some(value), Some(head)) = (raw.value, head) else { return Ok(None) };
+        let Ok(unpacked) = self.inner.packing.unpack(&value[head.end..]) else { return Ok(None) };
+        Ok(Some(Inspection {
+            tier: Tier::Backend,
+            is_found: unpacked.value.is_some(),
+            is_stale,
+            is_dirty: false,
+            age: (unpacked.life + head.stale).saturating_sub(raw.left),
+            expires_in: if is_stale { Duration::ZERO } else { raw.left.saturating_sub(head.stale) },
+            left: raw.left,
+            tags: names(&head.tags),
+            etag: unpacked.etag.map(String::from),
+            bytes: value.len(),
+        }))
+    }
+
+    /// What the backend has of an entry, and what a read would make of it.
+    async fn study(&self, key: &[u8]) -> Result<(Raw, Option<Head>, Why), Error> {
+        let raw = self.inner.ask(&self.policy, self.inner.store.raw(key)).await?;
+        let head = raw.value.as_deref().and_then(Head::parse);
+        let tags = head.as_ref().map_or(&[][..], |head| head.tags.as_slice());
+        let states = self.inner.ask(&self.policy, self.inner.store.tags(key, tags)).await?;
+        let why = match self.inner.debts.forbid(key) {
+            true => Why::RemovalOwed,
+            false => self.judge(&raw, head.as_ref(), &states),
+        };
+        Ok((raw, head, why))
     }
 
     /// What the engine's CACHE GET says, with its reason; `states` are the epochs of removal and expiry of each tag.

@@ -12,7 +12,7 @@
 use crate::cache::Inner;
 use crate::error::Error;
 use crate::local::Local;
-use crate::stats::Counters;
+use crate::observe::{Event, Observer};
 use crate::store::{Change, Epoch, Sweep};
 use larder_client::{Notice, Subscription};
 use std::sync::{Arc, Weak};
@@ -40,7 +40,7 @@ impl Follower {
         change: &Change,
         node: [u8; 8],
         local: &Local<V>,
-        stats: &Counters,
+        stats: &Observer,
     ) -> bool {
         let Some(last) = self.last.filter(|last| last.era == era) else { return false };
         if change.seq <= last.seq {
@@ -62,13 +62,13 @@ impl Follower {
         changes: Option<&[Change]>,
         node: [u8; 8],
         local: &Local<V>,
-        stats: &Counters,
+        stats: &Observer,
     ) {
         let is_same_era = self.last.map(|last| last.era) == epoch.map(|epoch| epoch.era);
         match changes.filter(|_| is_same_era) {
             Some(changes) => changes.iter().for_each(|change| apply(change, node, local, stats)),
             None => {
-                stats.near_flushes.add();
+                stats.tell(Event::NearFlushed);
                 local.sweep_all();
             }
         }
@@ -77,18 +77,18 @@ impl Follower {
 }
 
 /// Does to the near cache what another process has done to the backend.
-fn apply<V: Send + Sync + 'static>(change: &Change, node: [u8; 8], local: &Local<V>, stats: &Counters) {
+fn apply<V: Send + Sync + 'static>(change: &Change, node: [u8; 8], local: &Local<V>, stats: &Observer) {
     // Our own changes have had their effect here already.
     if change.node == node {
         return;
     }
-    stats.changes_heard.add();
     match change.kind {
         b's' | b'r' | b'x' => _ = local.change(&change.what),
         b't' | b'u' => local.sweep_tag(&change.what),
         // Everything, or something that a newer program does.
         _ => local.sweep_all(),
     }
+    stats.tell(Event::Heard { at_ms: change.at_ms });
 }
 
 /// Begins to follow the feed of a cache, until it is gone.
@@ -136,11 +136,17 @@ async fn keep_up<V: Send + Sync + 'static>(
                     Some(followers[partition].hear(*era, &change, store.node, local, stats))
                 });
                 if heard != Some(true) {
+                    inner.stats.tell(Event::Gap { partition });
                     catch_up(&inner, &mut followers[partition..=partition], partition, suspect_after).await;
                 }
             }
             // A gap may be there, and perhaps is not at its end: the next answer tells.
-            Some(_) | None => {
+            other => {
+                match &other {
+                    Some(Notice::Interrupted { why }) => inner.stats.tell(Event::ChannelLost { why }),
+                    Some(Notice::Resumed) => inner.stats.tell(Event::ChannelBack),
+                    _ => {}
+                }
                 let asked = Instant::now();
                 if catch_up(&inner, &mut followers, 0, suspect_after).await {
                     inner.local.trust_until(asked + suspect_after);

@@ -109,6 +109,15 @@
 //! With the feature `http`, `http::HttpCache` is a layer for tower and axum that keeps whole responses, as far as they say that
 //! they may be shared.
 //!
+//! # Seeing in
+//!
+//! [`Cache::stats`] counts hits by tier, misses, loads and all that goes wrong, and has histograms of the time that loads
+//! take, of the age of what is served, and of how long invalidations by others take to arrive ([`Stats`] says what
+//! exactly is measured). With the feature `metrics` the same goes to the recorder of the crate `metrics`, as
+//! `larder_cache_...` with the label `cache` (the namespace); install it before caches are made. With the feature
+//! `tracing` loads are events of the target `larder_cache` at `debug`; a feed that is lost, back or has a gap, and entries
+//! that cannot be decoded, are at `warn`. [`Cache::inspect`] says what is known of one entry, [`Cache::explain`] why.
+//!
 //! # Which guarantees, and which not
 //!
 //! - One load per key at a time, as its own task: callers that go away, are not polled, or panic hurt nobody else; a
@@ -138,8 +147,12 @@ mod forms;
 #[cfg(feature = "http")]
 pub mod http;
 mod key;
+mod lag;
 mod load;
 mod local;
+#[cfg(feature = "metrics")]
+mod meters;
+mod observe;
 mod policy;
 #[cfg(test)]
 mod simulation;
@@ -155,10 +168,10 @@ pub use cache::Cache;
 pub use codec::Codec;
 pub use entry::{Entry, LoadCtx, Loaded, Tier, Write};
 pub use error::{Error, LoadError};
-pub use explain::{Explanation, Holder, Why};
+pub use explain::{Explanation, Holder, Inspection, Why};
 pub use key::{CacheKey, KEY_MAX, KeyBytes};
 pub use policy::Policy;
-pub use stats::Stats;
+pub use stats::{Histogram, Stats};
 pub use update::{Update, WriteError};
 pub use write_back::{
     Ack, Change, DeadLetter, Drained, OnFull, Outcome, Sink, WriteBack, WriteBackCache, WriteBackError,

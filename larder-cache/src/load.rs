@@ -11,6 +11,7 @@ use crate::error::LoadError;
 use crate::forms::Others;
 use crate::key::CacheKey;
 use crate::local::{Boarding, Flight, Token};
+use crate::observe::{Event, Failure, Served};
 use crate::store::{Epoch, Record, Turn};
 use futures_util::FutureExt;
 use std::any::Any;
@@ -157,7 +158,7 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
         let key = bytes.as_slice();
         let now = Instant::now();
         if let Some(kept) = self.inner.local.get(key, now) {
-            self.inner.stats.near_hits.add();
+            self.inner.stats.served(Served::Near, &kept);
             if self.policy.refresh_at.is_some() || self.policy.early.is_some() {
                 self.refresh_if_due(key, now, &kept, load);
             }
@@ -195,13 +196,13 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
         match (outcome, known) {
             // What was removed while this call waited is not served any more.
             (Err(error), Some(kept)) if may_be_stale(&error) && self.inner.local.token(key) == token => {
-                stats.stale_hits.add();
+                stats.served(Served::Stale, &kept);
                 Ok(Answer::stale(kept))
             }
             (outcome, _) => {
                 match &outcome {
-                    Ok(Answer { is_stale: true, .. }) => stats.stale_hits.add(),
-                    _ => stats.misses.add(),
+                    Ok(Answer { is_stale: true, kept, .. }) => stats.served(Served::Stale, kept),
+                    _ => stats.tell(Event::Missed),
                 }
                 outcome
             }
@@ -231,12 +232,15 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
             self.inner.local.board::<Outcome<V, E>, LoadError<E>>(key, Instant::now(), self.policy.load_max);
         match boarding {
             Boarding::Joined(receiver) => {
-                self.inner.stats.joined.add();
+                self.inner.stats.tell(Event::Joined);
                 Ok(receiver)
             }
             Boarding::Paused(Ok(failure)) => Err((*failure).clone()),
             Boarding::Paused(Err(text)) => Err(LoadError::Backoff(text)),
             Boarding::Begun(flight, receiver) => {
+                if flight.takes_over {
+                    self.inner.stats.tell(Event::TakenOver { key });
+                }
                 let chain = Chain::new(cache, vec![key.into()], before);
                 let work = Work {
                     key: key.into(),
@@ -264,7 +268,7 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
             Ok(Ok(outcome)) => outcome.clone().expect("it was waited for"),
             Ok(Err(_)) => Err(LoadError::Panicked("the runtime has ended the load".to_owned())),
             Err(_) => {
-                self.inner.stats.timeouts.add();
+                self.inner.stats.tell(Event::WaitedTooLong);
                 Err(LoadError::TimedOut(limit))
             }
         }
@@ -285,7 +289,7 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
         {
             // Failing to begin means that it is under way, or has failed a moment ago.
             if self.begin::<E, _, _, _>(key, load, true, false).is_ok() {
-                self.inner.stats.refreshes.add();
+                self.inner.stats.tell(Event::Refreshing);
             }
         }
     }
@@ -316,7 +320,7 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
             None => return local.land(&work.key, &work.flight, None),
         };
         if let Err(error) = &outcome {
-            self.count_failure(error);
+            self.count_failure(&work.key, error);
             self.pause(&work.key, error);
         }
         let install = match (&outcome, install) {
@@ -345,12 +349,14 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
             Right::Refused(answer) => return Ok((answer, None)),
             Right::Taken(turn) => turn,
         };
-        self.inner.stats.loads.add();
+        self.inner.stats.tell(Event::LoadStarted { key: &work.key, keys: 1 });
         let began = Instant::now();
         let ctx = LoadCtx { stale: turn.known.clone() };
         let call = work.chain.call(self.policy.load_max, async { load(ctx).await });
         let loaded: Loaded<V> = call.await?.into();
-        self.store_loaded(work, lease, turn, loaded, began.elapsed()).await
+        let took = began.elapsed();
+        self.inner.stats.tell(Event::LoadEnded { key: &work.key, took });
+        self.store_loaded(work, lease, turn, loaded, took).await
     }
 
     /// Asks the backend for the right to load until it is given, or needless.
@@ -359,6 +365,7 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
         let key = &*work.key;
         let mut even_if_fresh = work.is_refresh;
         let mut pause = Duration::from_millis(2);
+        let mut has_waited = false;
         loop {
             let token = local.token(key);
             let apart = || Ok(Right::Taken(Taken { token, epoch: None, known: None, others: None }));
@@ -389,6 +396,9 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
             };
             match leased.turn {
                 Turn::Ours => {
+                    if has_waited {
+                        self.inner.stats.tell(Event::TakenOver { key });
+                    }
                     let epoch = leased.look.epoch;
                     return Ok(Right::Taken(Taken { token, epoch, known, others }));
                 }
@@ -400,6 +410,7 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
                         let is_stale = kept.fresh_until <= now;
                         return Ok(Right::Refused(Answer { kept, is_stale, tier: Tier::Backend }));
                     }
+                    has_waited = true;
                     tokio::time::sleep(pause.min(left)).await;
                     pause = (pause * 2).min(Duration::from_millis(50));
                 }
@@ -441,7 +452,7 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
         };
         let packed = self.inner.packing.pack(value.as_ref(), life, cost, etag.as_deref());
         let (Ok(data), true) = (packed, crate::cache::check_tags(&tags).is_ok()) else {
-            self.inner.stats.unstorable.add();
+            self.inner.stats.tell(Event::Unstorable { key: &work.key });
             return Ok((answer(kept_only(value, tags, etag)), None));
         };
         let bytes = crate::cache::weight(&work.key, &tags, data.len());
@@ -483,7 +494,7 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
                 // Stored or refused, the lease is over.
                 work.holds_lease.store(false, Ordering::Relaxed);
                 if !is_filled {
-                    self.inner.stats.refused.add();
+                    self.inner.stats.tell(Event::Refused { key: &work.key });
                 }
                 is_filled
             }
@@ -493,14 +504,14 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
 }
 
 impl<K: ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
-    pub(crate) fn count_failure<E>(&self, error: &LoadError<E>) {
-        let stats = &self.inner.stats;
-        match error {
-            LoadError::Source(_) => stats.load_errors.add(),
-            LoadError::Panicked(_) => stats.panics.add(),
-            LoadError::TimedOut(_) => stats.timeouts.add(),
-            _ => {}
-        }
+    pub(crate) fn count_failure<E: std::fmt::Display>(&self, key: &[u8], error: &LoadError<E>) {
+        let how = match error {
+            LoadError::Source(_) => Failure::Source,
+            LoadError::Panicked(_) => Failure::Panic,
+            LoadError::TimedOut(_) => Failure::Timeout,
+            _ => Failure::Other,
+        };
+        self.inner.stats.tell(Event::LoadFailed { key, how, error });
     }
 
     /// Lets the next load of a key wait, if the source is in trouble.

@@ -106,6 +106,8 @@ pub(crate) struct Flight<T> {
     ends: Instant,
     at: u64,
     is_abandoned: AtomicBool,
+    /// Another one had been under way for too long.
+    pub(crate) takes_over: bool,
     pub(crate) result: watch::Sender<Option<T>>,
 }
 
@@ -265,11 +267,13 @@ impl<V: Send + Sync + 'static> Local<V> {
         let at = self.sweeps.count();
         let mut shard = self.shard(self.hash(key)).lock();
         let place = (key.into(), TypeId::of::<T>());
+        let mut takes_over = false;
         if let Some(flight) = shard.flights.get(&place) {
             let any: &dyn Any = &**flight;
             let flight = any.downcast_ref::<Flight<T>>().expect("flights are kept by their type");
             let is_patient = now.saturating_duration_since(flight.began) < patience;
-            if flight.at == at && is_patient && now < flight.ends {
+            takes_over = !is_patient || now >= flight.ends;
+            if flight.at == at && !takes_over {
                 return Boarding::Joined(flight.result.subscribe());
             }
             flight.abandon();
@@ -283,7 +287,7 @@ impl<V: Send + Sync + 'static> Local<V> {
         }
         let (result, receiver) = watch::channel(None);
         let (ends, is_abandoned) = (now + patience, AtomicBool::new(false));
-        let flight = Arc::new(Flight { began: now, ends, at, is_abandoned, result });
+        let flight = Arc::new(Flight { began: now, ends, at, is_abandoned, takes_over, result });
         shard.flights.insert(place, Arc::clone(&flight) as Arc<dyn Airborne>);
         Boarding::Begun(flight, receiver)
     }

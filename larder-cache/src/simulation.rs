@@ -8,7 +8,7 @@
 use crate::entry::Kept;
 use crate::feed::Follower;
 use crate::local::{Local, Token};
-use crate::stats::Counters;
+use crate::observe::Observer;
 use crate::store::{Change, Drop, Epoch, Head, Record, State, Store, Sweep, Turn};
 use futures_util::FutureExt;
 use larder::time::Clock;
@@ -39,7 +39,7 @@ struct Node {
     store: Store,
     local: Local<u64>,
     follower: Follower,
-    stats: Counters,
+    stats: Observer,
     /// What is on its way: when it arrives, and what it is.
     inbox: VecDeque<(u64, Vec<u8>)>,
     is_up: bool,
@@ -112,7 +112,7 @@ impl World {
             let store = Store::new(engine.clone(), "sim", 1, 6);
             let epoch = store.sweep(Sweep::Remove, &[], Duration::from_secs(1)).await.unwrap()[0];
             let (local, follower) = (Local::new(1 << 20), Follower::new(Some(epoch)));
-            let (stats, inbox) = (Counters::default(), VecDeque::new());
+            let (stats, inbox) = (Observer::new("simulation"), VecDeque::new());
             nodes.push(Node { store, local, follower, stats, inbox, is_up: true, has_lost: false });
         }
         let wire = nodes[0].store.subscribe().await.unwrap();

@@ -246,7 +246,7 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Update<K, V> {
                 let record = store::Record { life: life + stale, stale, tags: &kept.tags, data: &data };
                 is_stored = self.store(0, &record).await;
             }
-            _ => self.cache.inner.stats.unstorable.add(),
+            _ => self.cache.inner.stats.tell(crate::observe::Event::Unstorable { key: &kept.key }),
         }
         let entries = std::mem::take(&mut self.entries);
         match (is_stored, entries.first().and_then(|entry| entry.begun)) {

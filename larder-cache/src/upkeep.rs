@@ -2,6 +2,7 @@
 
 use crate::cache::Inner;
 use crate::error::Error;
+use crate::observe::Event;
 use crate::policy::Policy;
 use crate::store::{Drop, Sweep};
 use parking_lot::Mutex;
@@ -129,13 +130,12 @@ impl<V: Send + Sync + 'static> Inner<V> {
         };
         match &done {
             Ok(_) => self.breaker.succeed(),
-            Err(Error::Backend(error)) if !error.is_outage() => {
-                self.stats.backend_errors.add();
-                self.breaker.succeed();
-            }
-            Err(_) => {
-                self.stats.backend_errors.add();
-                self.breaker.fail();
+            Err(error) => {
+                self.stats.tell(Event::BackendFailed { error });
+                match error {
+                    Error::Backend(error) if !error.is_outage() => self.breaker.succeed(),
+                    _ => self.breaker.fail(),
+                }
             }
         }
         done
@@ -145,13 +145,13 @@ impl<V: Send + Sync + 'static> Inner<V> {
     pub(crate) fn owe_removal(self: &Arc<Self>, key: &[u8]) {
         self.debts.change(|owed, number| _ = owed.keys.insert(key.to_vec(), number));
         self.local.change(key);
-        self.stats.removals_owed.add();
+        self.stats.tell(Event::RemovalOwed);
         self.pay();
     }
 
     pub(crate) fn owe_sweep(self: &Arc<Self>, how: Sweep, tags: &[Vec<u8>], longest: Duration) {
         self.debts.change(|owed, number| owed.sweeps.push_back(((how, tags.to_vec(), longest), number)));
-        self.stats.removals_owed.add();
+        self.stats.tell(Event::RemovalOwed);
         self.pay();
     }
 

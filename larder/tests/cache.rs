@@ -270,7 +270,9 @@ fn change(frame: &Frame) -> String {
     let Frame::Bulk(bytes) = frame else { panic!("{frame:?}") };
     let epoch = u64::from_be_bytes(bytes[..8].try_into().expect("eight bytes"));
     assert_eq!(&bytes[8..16], b"nodenode");
-    format!("{epoch}{}", String::from_utf8_lossy(&bytes[16..]))
+    let at_ms = u64::from_be_bytes(bytes[16..24].try_into().expect("eight bytes"));
+    assert!(at_ms > 1_600_000_000_000, "{at_ms} is no time of this century");
+    format!("{epoch}{}", String::from_utf8_lossy(&bytes[24..]))
 }
 
 #[test]

@@ -151,7 +151,7 @@ end
 /// The change feed.
 const FEED: &str = "
 local function tell(log, era, seq, node, channel, keep, kind, what)
-  local record = struct.pack('>I8', seq) .. node .. kind .. what
+  local record = struct.pack('>I8', seq) .. node .. struct.pack('>I8', now()) .. kind .. what
   redis.call('RPUSH', log, record)
   redis.call('LTRIM', log, -tonumber(keep), -1)
   redis.call('PUBLISH', channel, era .. record)

@@ -64,6 +64,8 @@ pub(crate) enum Turn {
 pub(crate) struct Change {
     pub(crate) seq: u64,
     pub(crate) node: [u8; 8],
+    /// When it was made, in milliseconds since 1970 by the clock of the backend.
+    pub(crate) at_ms: u64,
     pub(crate) kind: u8,
     pub(crate) what: Vec<u8>,
 }
@@ -114,8 +116,10 @@ impl Change {
     pub(crate) fn parse(bytes: &[u8]) -> Option<Change> {
         let (seq, rest) = bytes.split_first_chunk::<8>()?;
         let (node, rest) = rest.split_first_chunk::<8>()?;
+        let (at, rest) = rest.split_first_chunk::<8>()?;
         let (kind, what) = rest.split_first()?;
-        Some(Change { seq: u64::from_be_bytes(*seq), node: *node, kind: *kind, what: what.to_vec() })
+        let (seq, at_ms) = (u64::from_be_bytes(*seq), u64::from_be_bytes(*at));
+        Some(Change { seq, node: *node, at_ms, kind: *kind, what: what.to_vec() })
     }
 }
 

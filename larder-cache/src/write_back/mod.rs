@@ -18,6 +18,7 @@
 //! A queue has one [owner](owner) in all processes on a backend. Only the owner takes changes and flushes them.
 
 mod flush;
+mod inspect;
 mod log;
 mod open;
 mod owner;

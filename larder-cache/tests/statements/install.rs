@@ -251,6 +251,10 @@ fn b8_no_clock_that_somebody_can_set_is_read() {
                 folders.push(path);
                 continue;
             }
+            // What measures how long news take, and decides nothing.
+            if path.ends_with("src/lag.rs") {
+                continue;
+            }
             let text = std::fs::read_to_string(&path).expect("it can be read");
             // Dates of others may be compared with each other.
             for reading in ["SystemTime::now", ".elapsed()"] {

@@ -10,6 +10,7 @@ mod fleet;
 mod freshness;
 mod http;
 mod install;
+mod observing;
 mod schemas;
 mod support;
 mod tags;

@@ -38,11 +38,13 @@ impl<'a> Feed<'a> {
         ctx.collection::<List>(self.log).map(|_| ())
     }
 
-    /// Appends and publishes a change: epoch, node, kind, and what was changed.
+    /// Appends and publishes a change: epoch, node, when it was made (for those who measure how long the news take, and
+    /// for nothing else), kind, and what was changed.
     pub(super) fn tell(&self, ctx: &mut WriteCtx<'_, '_>, meta: Meta, kind: u8, what: &[u8]) -> Outcome {
-        let mut record = Vec::with_capacity(17 + what.len());
+        let mut record = Vec::with_capacity(25 + what.len());
         record.extend(meta.seq.to_be_bytes());
         record.extend(self.node);
+        record.extend(ctx.now_ms.to_be_bytes());
         record.push(kind);
         record.extend(what);
         let config = ctx.config();
