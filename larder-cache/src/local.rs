@@ -21,22 +21,26 @@
 //!
 //! A load under way is a **flight**; who wants the same value waits for it. A change of the key takes its flight out of the
 //! table, and flights that began before a sweep are not joined: so who comes after an invalidation never gets a value from
-//! before.
+//! before. Generations and flights are a structure of their own, [`Flights`], so that all orders of what threads do to it
+//! can be tried out.
 
 use crate::entry::Kept;
-use parking_lot::{Mutex, RwLock};
+use larder_structures::sync::{self, Flights};
+use parking_lot::RwLock;
 use rapidhash::fast::RandomState;
 use std::any::{Any, TypeId};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// What a process knows.
 pub(crate) struct Local<V> {
-    shards: Box<[Mutex<Shard>]>,
+    /// By key and by the type of the outcome.
+    flights: Flights<TypeId, dyn Any + Send + Sync, Notes>,
     near: Option<Near<V>>,
     sweeps: Sweeps,
     hasher: RandomState,
@@ -65,19 +69,14 @@ impl Hasher for Hashed {
     }
 }
 
+/// What a shard keeps beside flights.
 #[derive(Default)]
-struct Shard {
-    generation: u64,
-    /// By key and by the type of the loader's error.
-    flights: HashMap<Place, Arc<dyn Airborne>, RandomState>,
+struct Notes {
     /// Keys whose load has failed a moment ago.
     pauses: HashMap<Box<[u8]>, Pause, RandomState>,
     /// Keys that somebody else refreshes.
     rests: HashMap<Box<[u8]>, Instant, RandomState>,
 }
-
-/// Where a flight is found.
-type Place = (Box<[u8]>, TypeId);
 
 struct Pause {
     until: Instant,
@@ -105,21 +104,9 @@ pub(crate) struct Flight<T> {
     /// Until when who has begun it lets it go on; nobody joins it after that.
     ends: Instant,
     at: u64,
-    is_abandoned: AtomicBool,
     /// Another one had been under way for too long.
     pub(crate) takes_over: bool,
     pub(crate) result: watch::Sender<Option<T>>,
-}
-
-/// A flight of any type.
-trait Airborne: Any + Send + Sync {
-    fn abandon(&self);
-}
-
-impl<T: Send + Sync + 'static> Airborne for Flight<T> {
-    fn abandon(&self) {
-        self.is_abandoned.store(true, Ordering::Release);
-    }
 }
 
 /// What becomes of somebody who wants a value loaded.
@@ -142,7 +129,7 @@ impl<V: Send + Sync + 'static> Local<V> {
                 .build_with_hasher(BuildHasherDefault::default())
         });
         Local {
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            flights: Flights::new(SHARDS),
             near,
             sweeps: Sweeps::default(),
             hasher: RandomState::new(),
@@ -153,10 +140,6 @@ impl<V: Send + Sync + 'static> Local<V> {
 
     fn hash(&self, key: &[u8]) -> u64 {
         self.hasher.hash_one(key)
-    }
-
-    fn shard(&self, hash: u64) -> &Mutex<Shard> {
-        &self.shards[(hash >> 56) as usize % SHARDS]
     }
 
     fn nanos(&self, at: Instant) -> u64 {
@@ -194,54 +177,39 @@ impl<V: Send + Sync + 'static> Local<V> {
     /// To be taken before anything is read or loaded.
     pub(crate) fn token(&self, key: &[u8]) -> Token {
         let at = self.sweeps.count();
-        Token { generation: self.shard(self.hash(key)).lock().generation, at }
+        Token { generation: self.flights.generation(self.hash(key)), at }
     }
 
     /// Puts what was read under a token into the near cache, unless there was a change.
     pub(crate) fn install(&self, token: Token, kept: &Arc<Kept<V>>) {
         let Some(near) = &self.near else { return };
         let hash = self.hash(&kept.key);
-        let shard = self.shard(hash).lock();
-        if shard.generation == token.generation {
-            near.insert(hash, Arc::clone(kept));
-        }
+        self.flights.install(hash, token.generation, || near.insert(hash, Arc::clone(kept)));
     }
 
     /// A change of an entry: before it goes to the backend, after it has, and when the feed tells of one.
     pub(crate) fn change(&self, key: &[u8]) -> Token {
         let at = self.sweeps.count();
-        let hash = self.hash(key);
-        let mut shard = self.shard(hash).lock();
-        Token { generation: self.raise(&mut shard, hash, key), at }
+        Token { generation: self.raise(key, None), at }
     }
 
-    fn raise(&self, shard: &mut Shard, hash: u64, key: &[u8]) -> u64 {
-        shard.generation += 1;
-        if let Some(near) = &self.near {
+    /// Raises the generation, and puts in what has come of a change, if it may.
+    fn raise(&self, key: &[u8], install: Option<(Token, &Arc<Kept<V>>)>) -> u64 {
+        let hash = self.hash(key);
+        let since = install.map(|(token, _)| token.generation);
+        self.flights.change(hash, key, since, |notes, is_undisturbed| {
+            notes.pauses.remove(key);
+            let Some(near) = &self.near else { return };
             near.invalidate(&hash);
-        }
-        if !shard.flights.is_empty() {
-            shard.flights.retain(|(flying, _), flight| {
-                let is_other = **flying != *key;
-                if !is_other {
-                    flight.abandon();
-                }
-                is_other
-            });
-        }
-        shard.pauses.remove(key);
-        shard.generation
+            if let Some((_, kept)) = install.filter(|_| is_undisturbed) {
+                near.insert(hash, Arc::clone(kept));
+            }
+        })
     }
 
     /// Ends a change that has stored a value: it is installed if nothing else happened since `token`.
     pub(crate) fn changed_to(&self, token: Token, kept: &Arc<Kept<V>>) {
-        let hash = self.hash(&kept.key);
-        let mut shard = self.shard(hash).lock();
-        let is_undisturbed = shard.generation == token.generation;
-        self.raise(&mut shard, hash, &kept.key);
-        if let Some(near) = self.near.as_ref().filter(|_| is_undisturbed) {
-            near.insert(hash, Arc::clone(kept));
-        }
+        self.raise(&kept.key, Some((token, kept)));
     }
 
     /// Ends entries with a tag.
@@ -265,31 +233,33 @@ impl<V: Send + Sync + 'static> Local<V> {
         F: Send + Sync + 'static,
     {
         let at = self.sweeps.count();
-        let mut shard = self.shard(self.hash(key)).lock();
-        let place = (key.into(), TypeId::of::<T>());
-        let mut takes_over = false;
-        if let Some(flight) = shard.flights.get(&place) {
-            let any: &dyn Any = &**flight;
-            let flight = any.downcast_ref::<Flight<T>>().expect("flights are kept by their type");
+        let takes_over = Cell::new(false);
+        let join = |flight: &(dyn Any + Send + Sync)| {
+            let flight = flight.downcast_ref::<Flight<T>>().expect("flights are kept by their type");
             let is_patient = now.saturating_duration_since(flight.began) < patience;
-            takes_over = !is_patient || now >= flight.ends;
-            if flight.at == at && !takes_over {
-                return Boarding::Joined(flight.result.subscribe());
-            }
-            flight.abandon();
-        }
-        if let Some(pause) = shard.pauses.get(key) {
+            takes_over.set(!is_patient || now >= flight.ends);
+            (flight.at == at && !takes_over.get()).then(|| flight.result.subscribe())
+        };
+        let refuse = |notes: &mut Notes| {
+            let pause = notes.pauses.get(key)?;
             if pause.until > now {
                 let failure = Arc::clone(&pause.failure).downcast::<F>();
-                return Boarding::Paused(failure.map_err(|_| pause.text.clone()));
+                return Some(failure.map_err(|_| pause.text.clone()));
             }
-            shard.pauses.remove(key);
+            notes.pauses.remove(key);
+            None
+        };
+        let begin = || {
+            let (result, receiver) = watch::channel(None);
+            let (ends, takes_over) = (now + patience, takes_over.get());
+            let flight = Arc::new(Flight::<T> { began: now, ends, at, takes_over, result });
+            ((Arc::clone(&flight), receiver), flight as Arc<dyn Any + Send + Sync>)
+        };
+        match self.flights.board(self.hash(key), key, TypeId::of::<T>(), join, refuse, begin) {
+            sync::Boarding::Joined(receiver) => Boarding::Joined(receiver),
+            sync::Boarding::Begun((flight, receiver)) => Boarding::Begun(flight, receiver),
+            sync::Boarding::Refused(failure) => Boarding::Paused(failure),
         }
-        let (result, receiver) = watch::channel(None);
-        let (ends, is_abandoned) = (now + patience, AtomicBool::new(false));
-        let flight = Arc::new(Flight { began: now, ends, at, is_abandoned, takes_over, result });
-        shard.flights.insert(place, Arc::clone(&flight) as Arc<dyn Airborne>);
-        Boarding::Begun(flight, receiver)
     }
 
     /// Ends a flight. Its value is installed if there is one, if the flight was not given up, and if nothing has changed.
@@ -300,22 +270,12 @@ impl<V: Send + Sync + 'static> Local<V> {
         install: Option<(Token, &Arc<Kept<V>>)>,
     ) {
         let hash = self.hash(key);
-        let mut shard = self.shard(hash).lock();
-        let place = (key.into(), TypeId::of::<T>());
-        let is_mine = shard
-            .flights
-            .get(&place)
-            .is_some_and(|other| std::ptr::addr_eq(Arc::as_ptr(other), Arc::as_ptr(flight)));
-        if is_mine {
-            shard.flights.remove(&place);
-        }
-        if let Some((token, kept)) = install
-            && let Some(near) = &self.near
-            && !flight.is_abandoned.load(Ordering::Acquire)
-            && shard.generation == token.generation
-        {
-            near.insert(hash, Arc::clone(kept));
-        }
+        let generation = install.map(|(token, _)| token.generation);
+        self.flights.land(hash, key, TypeId::of::<T>(), flight, generation, || {
+            if let (Some(near), Some((_, kept))) = (&self.near, install) {
+                near.insert(hash, Arc::clone(kept));
+            }
+        });
     }
 
     /// Lets nobody load a key until then.
@@ -327,32 +287,34 @@ impl<V: Send + Sync + 'static> Local<V> {
         failure: Arc<F>,
         text: String,
     ) {
-        let mut shard = self.shard(self.hash(key)).lock();
-        if shard.pauses.len() >= NOTES_MAX {
-            shard.pauses.retain(|_, pause| pause.until > now);
-        }
-        shard.pauses.insert(key.into(), Pause { until, failure, text });
+        self.flights.with_notes(self.hash(key), |notes| {
+            if notes.pauses.len() >= NOTES_MAX {
+                notes.pauses.retain(|_, pause| pause.until > now);
+            }
+            notes.pauses.insert(key.into(), Pause { until, failure, text });
+        });
     }
 
     /// Whether nobody has said that a key is being refreshed.
     pub(crate) fn may_refresh(&self, key: &[u8], now: Instant) -> bool {
-        let shard = self.shard(self.hash(key)).lock();
-        shard.rests.get(key).is_none_or(|until| *until <= now)
-            && !shard.flights.keys().any(|(flying, _)| **flying == *key)
+        let hash = self.hash(key);
+        self.flights.with_notes(hash, |notes| notes.rests.get(key).is_none_or(|until| *until <= now))
+            && !self.flights.is_flying(hash, key)
     }
 
     /// Notes that a key is being refreshed elsewhere.
     pub(crate) fn rest(&self, key: &[u8], now: Instant, until: Instant) {
-        let mut shard = self.shard(self.hash(key)).lock();
-        if shard.rests.len() >= NOTES_MAX {
-            shard.rests.retain(|_, until| *until > now);
-        }
-        shard.rests.insert(key.into(), until);
+        self.flights.with_notes(self.hash(key), |notes| {
+            if notes.rests.len() >= NOTES_MAX {
+                notes.rests.retain(|_, until| *until > now);
+            }
+            notes.rests.insert(key.into(), until);
+        });
     }
 
     /// Loads under way.
     pub(crate) fn flights(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().flights.len()).sum()
+        self.flights.count()
     }
 
     /// Entries and bytes in the near cache.

@@ -29,7 +29,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("larder-server", &["larder", "larder-resp"]),
     ("larder-cli", &["larder-resp"]),
     ("larder-client", &["larder", "larder-resp"]),
-    ("larder-cache", &["larder-client"]),
+    ("larder-cache", &["larder-client", "larder-structures"]),
     ("larder-session", &["larder-client"]),
     ("shop", &["larder-cache", "larder-client", "larder-session"]),
     ("testkit", &["larder", "larder-resp", "larder-structures"]),
