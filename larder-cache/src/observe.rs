@@ -13,6 +13,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 /// Something that happens in a cache, other than a hit.
+#[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "counts do not ask which key it was"))]
 pub(crate) enum Event<'a> {
     /// A read found nothing fresh.
     Missed,
