@@ -114,7 +114,7 @@ pub(crate) struct Unpacked<V> {
 const VERSION: u8 = 1;
 const NOT_FOUND: u8 = 1;
 const COMPRESSED: u8 = 2;
-const ETAG_MAX: usize = 1024;
+pub(crate) const ETAG_MAX: usize = 1024;
 
 /// A hash of codec and schema that is the same in every process.
 pub(crate) fn schema_hash(codec: &str, schema: &str) -> u64 {

@@ -144,6 +144,8 @@ mod error;
 mod explain;
 mod feed;
 mod forms;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 #[cfg(feature = "http")]
 pub mod http;
 mod key;

@@ -32,7 +32,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("larder-cache", &["larder-client", "larder-structures"]),
     ("larder-session", &["larder-client"]),
     ("shop", &["larder-cache", "larder-client", "larder-session"]),
-    ("testkit", &["larder", "larder-resp", "larder-structures"]),
+    ("testkit", &["larder", "larder-cache", "larder-resp", "larder-structures"]),
     ("xtask", &["testkit", "larder-resp"]),
 ];
 

@@ -24,6 +24,8 @@
 mod answer;
 mod body;
 mod directives;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 
 pub use body::CachedBody;
 

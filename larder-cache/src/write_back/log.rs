@@ -26,6 +26,9 @@
 //! After a failed write the file is cut back to where it was. After a failed sync nobody knows what is on the disk, and
 //! trying again proves nothing: the log takes no more.
 
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) mod fuzz;
+
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};

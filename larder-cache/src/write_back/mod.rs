@@ -25,6 +25,9 @@ mod owner;
 mod queue;
 mod writer;
 
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use log::fuzz::{examples as example_logs, fuzz as fuzz_log};
+
 use crate::cache::{Cache, entry};
 use crate::entry::{Entry, LoadCtx, Loaded, Tier, Write};
 use crate::error::{Error, LoadError};

@@ -42,6 +42,36 @@ const TARGETS: &[Row] = &[
         cost: 500,
     },
     Row { name: "sorted", target: larder_structures::fuzz::fuzz_sorted, examples: noise, cost: 500 },
+    Row {
+        name: "cache-entry",
+        target: larder_cache::fuzz::fuzz_entry,
+        examples: larder_cache::fuzz::entries,
+        cost: 5,
+    },
+    Row {
+        name: "cache-feed",
+        target: larder_cache::fuzz::fuzz_feed,
+        examples: larder_cache::fuzz::messages,
+        cost: 50,
+    },
+    Row {
+        name: "cache-key",
+        target: larder_cache::fuzz::fuzz_key,
+        examples: larder_cache::fuzz::keys,
+        cost: 10,
+    },
+    Row {
+        name: "cache-log",
+        target: larder_cache::fuzz::fuzz_log,
+        examples: larder_cache::fuzz::logs,
+        cost: 10,
+    },
+    Row {
+        name: "cache-http",
+        target: larder_cache::fuzz::fuzz_http,
+        examples: larder_cache::fuzz::headers,
+        cost: 10,
+    },
 ];
 
 /// What a run is told.
