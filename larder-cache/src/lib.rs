@@ -46,6 +46,40 @@
 //! # }).unwrap();
 //! ```
 //!
+//! # An attribute
+//!
+//! With the feature `macros`, the attribute `cached` makes a function the loader of a cache, and gives it `invalidate`,
+//! `peek` and `refresh` beside it.
+//!
+#![cfg_attr(feature = "macros", doc = "```")]
+#![cfg_attr(not(feature = "macros"), doc = "```text")]
+//! use larder_cache::{Cache, cached};
+//! use larder_client::Larder;
+//! use std::sync::OnceLock;
+//!
+//! static BOOKS: OnceLock<Cache<u64, String>> = OnceLock::new();
+//!
+//! fn books() -> &'static Cache<u64, String> {
+//!     BOOKS.get().expect("it is made when the program starts")
+//! }
+//!
+//! #[cached(in = books(), key = id, ttl = "5m", tags = ["books", format!("shelf:{shelf}")])]
+//! async fn title(shelf: u32, id: u64) -> Result<String, std::io::Error> {
+//!     Ok(format!("volume {id} on shelf {shelf}")) // from a database
+//! }
+//!
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! let larder = Larder::open("embedded://").await?;
+//! BOOKS.set(Cache::builder(&larder, "books").build().await?).expect("it is the first");
+//!
+//! assert_eq!(*title(3, 7).await?, "volume 7 on shelf 3");
+//! assert!(title::peek(7).await?.is_some());
+//! title::invalidate(7).await?;
+//! assert!(title::peek(7).await?.is_none());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+//!
 //! # Write-through
 //!
 //! The cache writes to the database, and then has the new value. In between, no load can put the old one back; if the write
@@ -133,7 +167,7 @@
 //! The page `docs/cache.md` of the project lists what can still be stale, and for how long.
 //!
 //! Not there yet: write-back that is acknowledged by a backend, versions of the source that decide between overlapping
-//! writes, an attribute macro.
+//! writes.
 
 mod batch;
 mod builder;
@@ -152,6 +186,9 @@ mod key;
 mod lag;
 mod load;
 mod local;
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+pub mod macro_support;
 #[cfg(feature = "metrics")]
 mod meters;
 mod observe;
@@ -172,6 +209,8 @@ pub use entry::{Entry, LoadCtx, Loaded, Tier, Write};
 pub use error::{Error, LoadError};
 pub use explain::{Explanation, Holder, Inspection, Why};
 pub use key::{CacheKey, KEY_MAX, KeyBytes};
+#[cfg(feature = "macros")]
+pub use larder_cache_macros::cached;
 pub use policy::Policy;
 pub use stats::{Histogram, Stats};
 pub use update::{Update, WriteError};

@@ -17,6 +17,7 @@ const PRODUCT: &[&str] = &[
     "larder-cli",
     "larder-client",
     "larder-cache",
+    "larder-cache-macros",
     "larder-session",
     "demo/shop",
 ];
@@ -29,7 +30,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("larder-server", &["larder", "larder-resp"]),
     ("larder-cli", &["larder-resp"]),
     ("larder-client", &["larder", "larder-resp"]),
-    ("larder-cache", &["larder-client", "larder-structures"]),
+    ("larder-cache", &["larder-cache-macros", "larder-client", "larder-structures"]),
+    ("larder-cache-macros", &[]),
     ("larder-session", &["larder-client"]),
     ("shop", &["larder-cache", "larder-client", "larder-session"]),
     ("testkit", &["larder", "larder-cache", "larder-resp", "larder-structures"]),

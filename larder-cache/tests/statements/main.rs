@@ -2,6 +2,7 @@
 //! concerns. They are one program, which is linked once.
 
 mod batch;
+mod cached;
 mod catalogue;
 mod coalescing;
 mod coherence;
