@@ -41,7 +41,7 @@ pub enum Boarding<J, F, R> {
 }
 
 impl<K: Copy + Eq + Hash, F: ?Sized, N: Default> Flights<K, F, N> {
-    /// So many shards, at least one.
+    /// So many shards, or the next power of two.
     pub fn new(shards: usize) -> Flights<K, F, N> {
         let shard = |_| {
             Mutex::new(Shard {
@@ -50,11 +50,12 @@ impl<K: Copy + Eq + Hash, F: ?Sized, N: Default> Flights<K, F, N> {
                 notes: N::default(),
             })
         };
-        Flights { shards: (0..shards.max(1)).map(shard).collect() }
+        Flights { shards: (0..shards.next_power_of_two()).map(shard).collect() }
     }
 
     fn shard(&self, hash: u64) -> MutexGuard<'_, Shard<K, F, N>> {
-        lock(&self.shards[(hash >> 32) as usize % self.shards.len()])
+        // Their number is a power of two, and at least one.
+        lock(&self.shards[(hash >> 32) as usize & (self.shards.len() - 1)])
     }
 
     /// The generation that a key of this hash is in, to be taken before anything is read or loaded.
