@@ -4,6 +4,12 @@
 //! that speaks Redis' protocol and runs Lua. Whatever goes on at the same time, in however many processes, it never puts a
 //! value back that was loaded before an invalidation.
 //!
+//! The three patterns below run on a table of SQLite, which stands for any database:
+//!
+//! ```sql
+//! CREATE TABLE products (id INTEGER PRIMARY KEY, name TEXT NOT NULL, brand INTEGER NOT NULL)
+//! ```
+//!
 //! # Cache-aside
 //!
 //! Look in the cache, ask the database if it is not there, keep what it says. All who want the same value at the same time
@@ -12,70 +18,41 @@
 //! ```
 //! use larder_cache::{Cache, Loaded, Policy};
 //! use larder_client::Larder;
+//! use sqlx::SqlitePool;
 //! use std::time::Duration;
 //!
-//! # #[derive(Clone)] struct Database;
-//! # impl Database {
-//! #     async fn product(&self, id: u64) -> Result<String, std::io::Error> { Ok(format!("lamp {id}")) }
-//! # }
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async {
-//! # let database = Database;
+//! # let one = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+//! # let database: SqlitePool = one.connect("sqlite::memory:").await?;
+//! # let table = "CREATE TABLE products (id INTEGER PRIMARY KEY, name TEXT NOT NULL, brand INTEGER NOT NULL)";
+//! # sqlx::query(table).execute(&database).await?;
+//! # sqlx::query("INSERT INTO products VALUES (7, 'lamp', 3)").execute(&database).await?;
+//! // let database = SqlitePool::connect("sqlite://shop.db").await?;
 //! let larder = Larder::open("embedded://").await?; // or redis://cache.example
-//! let products: Cache<u64, String> = Cache::builder(&larder, "products")
+//! let products: Cache<i64, String> = Cache::builder(&larder, "products")
 //!     .policy(
 //!         Policy::ttl(Duration::from_secs(300))
 //!             .jitter(0.1)                          // not all expire together
 //!             .stale_for(Duration::from_secs(3600)) // serve the old value while the database is down
-//!             .negative_ttl(Duration::from_secs(10)),
+//!             .negative_ttl(Duration::from_secs(10)), // remember for a moment that there is no such product
 //!     )
 //!     .build()
 //!     .await?;
 //!
-//! let source = database.clone();
-//! let product = products
-//!     .get_or_load(&7, |_| async move {
-//!         let product = source.product(7).await?;
-//!         Ok::<_, std::io::Error>(Loaded::new(product).tags(["brand:3"]))
+//! let pool = database.clone();
+//! let load = |id: i64| async move {
+//!     let row = sqlx::query_as("SELECT name, brand FROM products WHERE id = ?").bind(id);
+//!     let found: Option<(String, i64)> = row.fetch_optional(&pool).await?;
+//!     Ok::<_, sqlx::Error>(match found {
+//!         Some((name, brand)) => Loaded::new(name).tags([format!("brand:{brand}")]),
+//!         None => Loaded::not_found(),
 //!     })
-//!     .await?;
-//! assert_eq!(*product, "lamp 7");
+//! };
+//! let product = products.find_or_load(&7, |_| load(7)).await?;
+//! assert_eq!(**product.as_ref().expect("it is in the table"), "lamp");
 //!
-//! products.remove(&7).await?;           // one product has changed,
+//! products.remove(&7).await?;            // one product has changed,
 //! products.remove_tag("brand:3").await?; // or all of a brand
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! # }).unwrap();
-//! ```
-//!
-//! # An attribute
-//!
-//! With the feature `macros`, the attribute `cached` makes a function the loader of a cache, and gives it `invalidate`,
-//! `peek` and `refresh` beside it.
-//!
-#![cfg_attr(feature = "macros", doc = "```")]
-#![cfg_attr(not(feature = "macros"), doc = "```text")]
-//! use larder_cache::{Cache, cached};
-//! use larder_client::Larder;
-//! use std::sync::OnceLock;
-//!
-//! static BOOKS: OnceLock<Cache<u64, String>> = OnceLock::new();
-//!
-//! fn books() -> &'static Cache<u64, String> {
-//!     BOOKS.get().expect("it is made when the program starts")
-//! }
-//!
-//! #[cached(in = books(), key = id, ttl = "5m", tags = ["books", format!("shelf:{shelf}")])]
-//! async fn title(shelf: u32, id: u64) -> Result<String, std::io::Error> {
-//!     Ok(format!("volume {id} on shelf {shelf}")) // from a database
-//! }
-//!
-//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
-//! let larder = Larder::open("embedded://").await?;
-//! BOOKS.set(Cache::builder(&larder, "books").build().await?).expect("it is the first");
-//!
-//! assert_eq!(*title(3, 7).await?, "volume 7 on shelf 3");
-//! assert!(title::peek(7).await?.is_some());
-//! title::invalidate(7).await?;
-//! assert!(title::peek(7).await?.is_none());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # }).unwrap();
 //! ```
@@ -86,20 +63,36 @@
 //! fails, or overlaps with another one, the entry is absent and the next reader loads it.
 //!
 //! ```
-//! # use larder_cache::Cache;
+//! # use larder_cache::{Cache, Write};
 //! # use larder_client::Larder;
-//! # async fn update(id: u64, name: &str) -> Result<String, std::io::Error> { Ok(format!("{name} {id}")) }
+//! # use sqlx::SqlitePool;
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! # let one = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+//! # let database: SqlitePool = one.connect("sqlite::memory:").await?;
+//! # let table = "CREATE TABLE products (id INTEGER PRIMARY KEY, name TEXT NOT NULL, brand INTEGER NOT NULL)";
+//! # sqlx::query(table).execute(&database).await?;
+//! # sqlx::query("INSERT INTO products VALUES (7, 'lamp', 3), (8, 'lens', 3)").execute(&database).await?;
 //! # let larder = Larder::open("embedded://").await?;
-//! # let products: Cache<u64, String> = Cache::builder(&larder, "products").build().await?;
-//! let product = products.write(&7, async { update(7, "lantern").await }).await?;
-//! assert_eq!(*product, "lantern 7");
-//! assert_eq!(*products.get(&7).await?.expect("it was just written"), "lantern 7");
+//! # let products: Cache<i64, String> = Cache::builder(&larder, "products").build().await?;
+//! let pool = database.clone();
+//! let rename = async move {
+//!     let renamed = sqlx::query_scalar("UPDATE products SET name = ? WHERE id = ? RETURNING name");
+//!     renamed.bind("lantern").bind(7).fetch_one(&pool).await
+//! };
+//! let product = products.write(&7, rename).await?;
+//! assert_eq!(*product, "lantern");
+//! assert_eq!(*products.get(&7).await?.expect("it was just written"), "lantern");
+//!
+//! // A transaction of one's own is framed by an update, which ends, whatever becomes of it, when it is dropped.
+//! let update = products.begin_update(&[&7, &8]).await?.tags(["brand:3"]);
+//! let mut transaction = database.begin().await?;
+//! sqlx::query("UPDATE products SET brand = 4").execute(&mut *transaction).await?;
+//! transaction.commit().await?;
+//! update.end().await?; // from here on what is loaded is kept again
+//! assert!(products.get(&7).await?.is_none());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # }).unwrap();
 //! ```
-//!
-//! With a transaction of one's own, [`Cache::begin_update`] frames it.
 //!
 //! # Write-back
 //!
@@ -108,31 +101,52 @@
 //! key only the newest change is written, and changes of a key never overtake each other.
 //!
 //! ```
-//! # use larder_cache::{Ack, Cache, Change, Outcome, Sink, WriteBack};
+//! use larder_cache::{Ack, Cache, Change, Outcome, Sink, WriteBack};
 //! # use larder_client::Larder;
+//! # use sqlx::SqlitePool;
 //! # use std::time::Duration;
-//! struct Carts; // with a pool of connections to a database
+//! struct Products {
+//!     database: SqlitePool,
+//! }
 //!
-//! impl Sink<u64, Vec<String>> for Carts {
-//!     type Error = std::io::Error;
+//! impl Sink<i64, String> for Products {
+//!     type Error = sqlx::Error;
 //!
-//!     async fn store(&self, changes: &[Change<u64, Vec<String>>]) -> Result<Vec<Outcome>, std::io::Error> {
-//!         // one statement for all of them: INSERT ... ON CONFLICT DO UPDATE
+//!     async fn store(&self, changes: &[Change<i64, String>]) -> Result<Vec<Outcome>, sqlx::Error> {
+//!         let mut transaction = self.database.begin().await?;
+//!         for change in changes {
+//!             let query = match change.value() {
+//!                 Some(name) => sqlx::query(
+//!                     "INSERT INTO products VALUES (?, ?, 0) ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name",
+//!                 )
+//!                 .bind(*change.key())
+//!                 .bind(name),
+//!                 None => sqlx::query("DELETE FROM products WHERE id = ?").bind(*change.key()),
+//!             };
+//!             query.execute(&mut *transaction).await?;
+//!         }
+//!         transaction.commit().await?;
 //!         Ok(vec![Outcome::Stored; changes.len()])
 //!     }
 //! }
 //!
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! # let one = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+//! # let database: SqlitePool = one.connect("sqlite::memory:").await?;
+//! # let table = "CREATE TABLE products (id INTEGER PRIMARY KEY, name TEXT NOT NULL, brand INTEGER NOT NULL)";
+//! # sqlx::query(table).execute(&database).await?;
 //! # let larder = Larder::open("embedded://").await?;
-//! # let directory = std::env::temp_dir().join(format!("carts-{}", std::process::id()));
+//! # let directory = std::env::temp_dir().join(format!("products-{}", std::process::id()));
 //! # std::fs::create_dir_all(&directory)?;
-//! let carts: Cache<u64, Vec<String>> = Cache::builder(&larder, "carts").build().await?;
-//! let how = WriteBack::new().log(directory.join("carts.log")).ack(Ack::LocalFsync);
-//! let carts = carts.write_back(Carts, how).await?;
-//! carts.put(7, vec!["lamp".to_owned()]).await?;
-//! assert_eq!(carts.get(&7).await?.expect("it was put there").len(), 1);
-//! let drained = carts.close(Duration::from_secs(10)).await; // before the process ends
+//! let products: Cache<i64, String> = Cache::builder(&larder, "products").build().await?;
+//! let how = WriteBack::new().log(directory.join("products.log")).ack(Ack::LocalFsync);
+//! let products = products.write_back(Products { database: database.clone() }, how).await?;
+//! products.put(7, "lamp".to_owned()).await?;
+//! assert_eq!(*products.get(&7).await?.expect("it was put there"), "lamp");
+//! let drained = products.close(Duration::from_secs(10)).await; // before the process ends
 //! assert_eq!(drained.left, 0);
+//! let name: String = sqlx::query_scalar("SELECT name FROM products WHERE id = 7").fetch_one(&database).await?;
+//! assert_eq!(name, "lamp");
 //! # std::fs::remove_dir_all(&directory)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # }).unwrap();
