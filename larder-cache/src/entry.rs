@@ -232,6 +232,7 @@ pub struct Write {
     pub(crate) ttl: Option<Duration>,
     pub(crate) tags: Vec<Vec<u8>>,
     pub(crate) etag: Option<String>,
+    pub(crate) version: Option<u64>,
 }
 
 impl Write {
@@ -257,4 +258,53 @@ impl Write {
         self.etag = Some(etag.into());
         self
     }
+
+    /// The version that the source has given it, as [`Written::version`]. It counts at the end of an update
+    /// ([`Update::end_with`](crate::Update::end_with)).
+    pub fn version(mut self, version: u64) -> Write {
+        self.version = counted(version);
+        self
+    }
+}
+
+/// What a [write](crate::Cache::write) to the source has stored there: a value, which can be given as it is, or with the
+/// version that the source has given it.
+///
+/// ```
+/// use larder_cache::Written;
+///
+/// let row = ("lantern".to_owned(), 18); // UPDATE ... SET version = version + 1 RETURNING name, version
+/// let written = Written::new(row.0).version(row.1);
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Written<V> {
+    pub(crate) value: V,
+    pub(crate) version: Option<u64>,
+}
+
+impl<V> Written<V> {
+    /// A value of which the order is not known.
+    pub fn new(value: V) -> Written<V> {
+        Written { value, version: None }
+    }
+
+    /// A number that the source counts up with each change of the row, at most 2^53; a higher one counts as none. Of
+    /// updates that overlap the value with the highest version stays, if all of them have one.
+    pub fn version(mut self, version: u64) -> Written<V> {
+        self.version = counted(version);
+        self
+    }
+}
+
+impl<V> From<V> for Written<V> {
+    fn from(value: V) -> Written<V> {
+        Written::new(value)
+    }
+}
+
+/// A version, if every backend can count to it.
+fn counted(version: u64) -> Option<u64> {
+    const MAX: u64 = 1 << 53;
+    Some(version).filter(|version| *version <= MAX)
 }

@@ -60,7 +60,8 @@
 //! # Write-through
 //!
 //! The cache writes to the database, and then has the new value. In between, no load can put the old one back; if the write
-//! fails, or overlaps with another one, the entry is absent and the next reader loads it.
+//! fails, or overlaps with another one, the entry is absent and the next reader loads it. Where the database counts the
+//! versions of a row, [`Written`] tells the cache, and of writes that overlap the last one stays.
 //!
 //! ```
 //! # use larder_cache::{Cache, Write};
@@ -180,8 +181,7 @@
 //!
 //! The page `docs/cache.md` of the project lists what can still be stale, and for how long.
 //!
-//! Not there yet: write-back that is acknowledged by a backend, versions of the source that decide between overlapping
-//! writes.
+//! Not there yet: write-back that is acknowledged by a backend.
 
 mod batch;
 mod builder;
@@ -219,7 +219,7 @@ pub use batch::Many;
 pub use builder::{Builder, Near};
 pub use cache::Cache;
 pub use codec::Codec;
-pub use entry::{Entry, LoadCtx, Loaded, Tier, Write};
+pub use entry::{Entry, LoadCtx, Loaded, Tier, Write, Written};
 pub use error::{Error, LoadError};
 pub use explain::{Explanation, Holder, Inspection, Why};
 pub use key::{CacheKey, KEY_MAX, KeyBytes};

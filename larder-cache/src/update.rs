@@ -6,11 +6,11 @@
 //! process dies in between, the guard ends by [time](crate::Policy::guard_ttl).
 
 use crate::cache::Cache;
-use crate::entry::{Entry, Kept, Tier, Write};
+use crate::entry::{Entry, Kept, Tier, Write, Written};
 use crate::error::Error;
 use crate::key::CacheKey;
 use crate::local::Token;
-use crate::store::{self, Epoch};
+use crate::store::{self, Epoch, Settled};
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -101,7 +101,7 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
     /// The write runs as its own task, so that it does not depend on the caller staying. If it fails, whatever that means
     /// for the source, the entry is absent afterwards: neither the new nor the old value is served. The same is so if
     /// another update or [`set`](Cache::set) of the entry overlaps with this one, since the cache cannot know which of
-    /// them the source has seen last.
+    /// them the source has seen last; but of updates that all bring a [version](Written::version) the highest stays.
     ///
     /// ```
     /// # use larder_cache::{Cache, WriteError};
@@ -120,10 +120,11 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
     /// # Errors
     /// See [`WriteError`]. Trouble with the backend after the source has been written is no error: the entry is absent,
     /// or its removal is owed.
-    pub async fn write<E, Fut>(&self, key: &K, write: Fut) -> Result<Entry<V>, WriteError<E>>
+    pub async fn write<E, Fut, W>(&self, key: &K, write: Fut) -> Result<Entry<V>, WriteError<E>>
     where
         E: Send + 'static,
-        Fut: Future<Output = Result<V, E>> + Send + 'static,
+        Fut: Future<Output = Result<W, E>> + Send + 'static,
+        W: Into<Written<V>>,
     {
         self.write_with(key, Write::new(), write).await
     }
@@ -132,16 +133,23 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
     ///
     /// # Errors
     /// As [`Cache::write`].
-    pub async fn write_with<E, Fut>(&self, key: &K, how: Write, write: Fut) -> Result<Entry<V>, WriteError<E>>
+    pub async fn write_with<E, Fut, W>(
+        &self,
+        key: &K,
+        how: Write,
+        write: Fut,
+    ) -> Result<Entry<V>, WriteError<E>>
     where
         E: Send + 'static,
-        Fut: Future<Output = Result<V, E>> + Send + 'static,
+        Fut: Future<Output = Result<W, E>> + Send + 'static,
+        W: Into<Written<V>>,
     {
         let mut update = self.begin_update(&[key]).await.map_err(WriteError::Cache)?;
         let work = tokio::spawn(async move {
             // If this fails or panics, the update is dropped, which removes the entry.
-            let value = write.await?;
-            let entry = update.finish(value, how).await;
+            let Written { value, version } = write.await?.into();
+            let version = version.or(how.version);
+            let entry = update.finish(value, Write { version, ..how }).await;
             Ok(entry)
         });
         match work.await {
@@ -190,7 +198,9 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Update<K, V> {
         end(&self.cache, self.guard, entries, &tags).await
     }
 
-    /// Ends the update with the value that the source now has for one of the entries; the others are absent.
+    /// Ends the update with the value that the source now has for one of the entries; the others are absent. If other
+    /// updates of the entry are under way, it is absent until the last of them has ended, and then has the value of the
+    /// highest [version](Write::version), if all of them bring one.
     ///
     /// # Errors
     /// As [`Update::end`]; [`Error::Setting`] if the update is not of this entry, and errors of encoding: the entry is
@@ -202,22 +212,28 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Update<K, V> {
         let life = self.cache.policy.life(how.ttl);
         let draft =
             self.cache.draft(bytes.as_slice(), Some(value), life, Duration::ZERO, how.tags, how.etag)?;
-        if self.store(place, &draft.record(&self.cache.policy)).await {
+        let settled = self.store(place, how.version, &draft.record(&self.cache.policy)).await;
+        if settled != Settled::Refused {
             let entry = self.entries.swap_remove(place);
-            if let Some((_, token)) = entry.begun {
-                self.cache.inner.local.changed_to(token, &Arc::new(draft.kept.at(token)));
+            let begun = entry.begun.filter(|_| settled == Settled::Stored);
+            match begun {
+                Some((_, token)) => {
+                    self.cache.inner.local.changed_to(token, &Arc::new(draft.kept.at(token)));
+                }
+                None => _ = self.cache.inner.local.change(&entry.key),
             }
         }
         self.end().await
     }
 
-    /// Stores a value under the guard; returns whether it was.
-    async fn store(&self, place: usize, record: &store::Record<'_>) -> bool {
+    /// Stores a value under the guard.
+    async fn store(&self, place: usize, version: Option<u64>, record: &store::Record<'_>) -> Settled {
         let Guarded { key, begun } = &self.entries[place];
-        let Some((epoch, _)) = begun else { return false };
-        let token = [b"!".as_slice(), &self.guard].concat();
+        let Some((epoch, _)) = begun else { return Settled::Refused };
         let inner = &self.cache.inner;
-        inner.ask(&self.cache.policy, inner.store.fill(key, &token, *epoch, record)).await.unwrap_or(false)
+        let settling = inner.store.settle(key, &self.guard, version, *epoch, record);
+        // If nobody knows whether it is stored, the end of the guard removes it.
+        inner.ask(&self.cache.policy, settling).await.unwrap_or(Settled::Refused)
     }
 
     /// Ends an update of one entry with its value, which is given back.
@@ -239,18 +255,19 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Update<K, V> {
             at,
             bytes,
         });
-        let mut is_stored = false;
+        let mut settled = Settled::Refused;
         match packed {
             Ok(data) if crate::cache::check_tags(&kept.tags).is_ok() => {
                 let stale = policy.stale_for;
                 let record = store::Record { life: life + stale, stale, tags: &kept.tags, data: &data };
-                is_stored = self.store(0, &record).await;
+                settled = self.store(0, how.version, &record).await;
             }
             _ => self.cache.inner.stats.tell(crate::observe::Event::Unstorable { key: &kept.key }),
         }
         let entries = std::mem::take(&mut self.entries);
-        match (is_stored, entries.first().and_then(|entry| entry.begun)) {
-            (true, Some((_, token))) => self.cache.inner.local.changed_to(token, &kept),
+        match (settled, entries.first().and_then(|entry| entry.begun)) {
+            (Settled::Stored, Some((_, token))) => self.cache.inner.local.changed_to(token, &kept),
+            (Settled::Waits | Settled::Surpassed, _) => _ = self.cache.inner.local.change(&kept.key),
             _ => _ = end(&self.cache, self.guard, entries, &[]).await,
         }
         Entry { kept, is_stale: false, tier: Tier::Source }

@@ -62,46 +62,60 @@ local function look(key, meta, era, clear)
 end
 ";
 
-/// Who holds an entry: a loader, or updates.
+/// Who holds an entry: a loader, or updates with their order and what waits for their end.
 const HELD: &str = "
-local function guards(held)
-  local open = {}
-  for at = 3, #held - 15, 16 do
-    local till = struct.unpack('>I8', string.sub(held, at + 8, at + 15))
-    if till > now() then open[#open + 1] = {string.sub(held, at, at + 7), till} end
-  end
-  return open
-end
 local function held(key)
   local v = redis.call('GET', key)
   if not v then return 'nobody' end
   if string.sub(v, 1, 1) ~= '!' then return 'loader', v end
-  local open = guards(v)
-  if #open == 0 then return 'nobody' end
-  return 'updates', open, string.sub(v, 2, 2) == '1'
+  local order, first, waits = string.sub(v, 2, 2), 3, false
+  if order == '3' then
+    local version, ms, size = struct.unpack('>I8I8I4', string.sub(v, 3, 22))
+    waits = {version, ms, string.sub(v, 23, 22 + size)}
+    order, first = '2', 23 + size
+  end
+  local all = {}
+  for at = first, #v - 15, 16 do
+    local till = struct.unpack('>I8', string.sub(v, at + 8, at + 15))
+    if till > now() then
+      all[#all + 1] = {string.sub(v, at, at + 7), till}
+    else
+      order, waits = '1', false
+    end
+  end
+  if #all == 0 then return 'nobody' end
+  return 'updates', all, order, waits
 end
-local function hold(key, open, contested)
-  if #open == 0 then return redis.call('DEL', key) end
-  local parts, last = {'!' .. (contested and '1' or '0')}, 0
-  for _, guard in ipairs(open) do
+local function hold(key, all, order, waits)
+  if #all == 0 then return redis.call('DEL', key) end
+  local parts, last = {'!' .. order}, 0
+  if waits then parts[1] = '!3' .. struct.pack('>I8I8I4', waits[1], waits[2], #waits[3]) .. waits[3] end
+  for _, guard in ipairs(all) do
     parts[#parts + 1] = guard[1] .. struct.pack('>I8', guard[2])
     last = math.max(last, guard[2])
   end
   redis.call('SET', key, table.concat(parts), 'PXAT', num(last))
 end
 local function interrupt(key)
-  local who, open, contested = held(key)
+  local who, all, order = held(key)
   if who ~= 'updates' then
     redis.call('DEL', key)
     return false
   end
-  if not contested then hold(key, open, true) end
+  if order ~= '1' then hold(key, all, '1') end
   return true
 end
 local function is_by(key, token)
-  local who, open, contested = held(key)
-  if who == 'loader' then return open == token end
-  return who == 'updates' and not contested and #open == 1 and '!' .. open[1][1] == token
+  local who, all, order = held(key)
+  if who == 'loader' then return all == token end
+  return who == 'updates' and order == '0' and #all == 1 and '!' .. all[1][1] == token
+end
+local function without(all, token)
+  local rest = {}
+  for _, guard in ipairs(all) do
+    if guard[1] ~= token then rest[#rest + 1] = guard end
+  end
+  return rest
 end
 ";
 
@@ -176,14 +190,36 @@ return {era, seq, state, left, v, 1, tonumber(ARGV[2])}
 ";
 
 const FILL: &str = "
-if not is_by(KEYS[3], ARGV[1]) then return 0 end
-redis.call('DEL', KEYS[3])
+local token, ms = ARGV[1], tonumber(ARGV[4])
+local has_version = #token == 17 and string.sub(token, 1, 1) == '!'
+if not has_version then
+  if not is_by(KEYS[3], token) then return 0 end
+  redis.call('DEL', KEYS[3])
+end
 local era, current, clear, tagged = open(KEYS[2], false)
 local seq = tonumber(ARGV[3])
 if era ~= ARGV[2] or seq < clear then return 0 end
-if not admit(KEYS[2], current, tagged, seq, tonumber(ARGV[4]), 7) then return 0 end
-redis.call('SET', KEYS[1], pack(era, seq, tonumber(ARGV[5]), ARGV[6], 7), 'PX', ARGV[4])
-return 1
+if not admit(KEYS[2], current, tagged, seq, ms, 7) then return 0 end
+local entry = pack(era, seq, tonumber(ARGV[5]), ARGV[6], 7)
+if not has_version then
+  redis.call('SET', KEYS[1], entry, 'PX', ARGV[4])
+  return 1
+end
+local version = struct.unpack('>I8', string.sub(token, 10, 17))
+local who, all, order, waits = held(KEYS[3])
+if who ~= 'updates' or order == '1' then return 0 end
+local rest = without(all, string.sub(token, 2, 9))
+if #rest == #all then return 0 end
+local highest = {version, ms, entry}
+if waits and waits[1] > version then highest = waits end
+if #rest > 0 then
+  hold(KEYS[3], rest, '2', highest)
+  return 2
+end
+redis.call('DEL', KEYS[3])
+redis.call('SET', KEYS[1], highest[3], 'PX', num(highest[2]))
+if highest[1] == version then return 1 end
+return 3
 ";
 
 const SET: &str = "
@@ -206,20 +242,18 @@ local era, _, clear = open(KEYS[2], ARGV[1])
 local mode, token = ARGV[6], ARGV[7]
 local state, left, _, stale = look(KEYS[1], KEYS[2], era, clear)
 if mode == 'g' then
-  local who, open = held(KEYS[3])
-  if who ~= 'updates' then open = {} end
-  open[#open + 1] = {token, now() + tonumber(ARGV[8])}
-  hold(KEYS[3], open, who == 'updates')
-elseif mode == 'e' then
-  local who, open, contested = held(KEYS[3])
-  local rest = {}
-  if who == 'updates' then
-    for _, guard in ipairs(open) do
-      if guard[1] ~= token then rest[#rest + 1] = guard end
-    end
-    contested = contested or #rest == #open
+  local who, all, order, waits = held(KEYS[3])
+  if who ~= 'updates' then
+    all, order, waits = {}, '0', false
+  elseif order == '0' then
+    order = '2'
   end
-  hold(KEYS[3], rest, contested)
+  all[#all + 1] = {token, now() + tonumber(ARGV[8])}
+  hold(KEYS[3], all, order, waits)
+elseif mode == 'e' then
+  local who, all = held(KEYS[3])
+  if who ~= 'updates' then all = {} end
+  hold(KEYS[3], without(all, token), '1')
 else
   interrupt(KEYS[3])
 end

@@ -150,6 +150,18 @@ pub(crate) enum Drop<'a> {
     End(&'a [u8; 8]),
 }
 
+/// What has become of what an update has written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// It is not stored, and the guard is still there.
+    Refused,
+    Stored,
+    /// Its guard is over, and at the end of the others it is stored, unless one of them brings a higher version.
+    Waits,
+    /// Its guard is over, and another one that had a higher version is stored.
+    Surpassed,
+}
+
 /// An entry to be stored.
 #[derive(Debug, Clone)]
 pub(crate) struct Record<'a> {
@@ -339,6 +351,25 @@ impl Store {
         record: &Record<'_>,
     ) -> Result<bool> {
         self.run(self.fill_step(key, token, epoch, record)).await?.into_bool()
+    }
+
+    /// Stores what was written under a guard.
+    pub(crate) async fn settle(
+        &self,
+        key: &[u8],
+        guard: &[u8; 8],
+        version: Option<u64>,
+        epoch: Epoch,
+        record: &Record<'_>,
+    ) -> Result<Settled> {
+        let mut token = [b"!".as_slice(), guard].concat();
+        token.extend(version.iter().flat_map(|version| version.to_be_bytes()));
+        Ok(match self.run(self.fill_step(key, &token, epoch, record)).await?.into_integer()? {
+            1 => Settled::Stored,
+            2 => Settled::Waits,
+            3 => Settled::Surpassed,
+            _ => Settled::Refused,
+        })
     }
 
     pub(crate) async fn fill_many(

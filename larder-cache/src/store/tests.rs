@@ -56,9 +56,11 @@ impl Side {
             }
             7 => format!("{}", store.drop(key, Drop::End(token)).await.unwrap().seq),
             8 => {
-                let token = [b"!".as_slice(), token].concat();
+                let version = Some(step.since).filter(|_| !step.is_stale_allowed);
                 match self.epochs[step.token] {
-                    Some(epoch) => format!("{}", store.fill(key, &token, epoch, &record).await.unwrap()),
+                    Some(epoch) => {
+                        format!("{:?}", store.settle(key, token, version, epoch, &record).await.unwrap())
+                    }
                     None => String::new(),
                 }
             }
@@ -109,7 +111,7 @@ impl Deed {
         let tags = (0..random.usize(..3)).map(|_| random.usize(..3)).collect();
         Deed {
             // Loads and fills are the most interesting.
-            kind: [0, 0, 1, 1, 1, 2, 2, 2, 3, 4, 5, 6, 7, 8, 8, 9, 10, 11][random.usize(..18)],
+            kind: [0, 0, 1, 1, 1, 2, 2, 2, 3, 4, 5, 6, 6, 7, 8, 8, 8, 9, 10, 11][random.usize(..20)],
             key: random.usize(..3),
             token: random.usize(..3),
             tags,

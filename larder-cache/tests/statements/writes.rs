@@ -1,7 +1,7 @@
 //! Writing through: statements F1 to F4.
 
 use crate::support::{Down, MS, Source, on_all, policy, until};
-use larder_cache::{Write, WriteError};
+use larder_cache::{Write, WriteError, Written};
 
 #[tokio::test]
 async fn f1_a_write_goes_to_the_source_first_and_its_failure_leaves_the_entry_absent() {
@@ -93,6 +93,70 @@ async fn f2_overlapping_writers_leave_the_entry_absent() {
             other.get_or_load("k", Source::open().load("loaded")).await.expect("it loads");
             assert!(one.get("k").await.expect("it answers").is_some(), "{other_way} {}", backend.name);
             one.remove("k").await.expect("it works");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn f2_of_overlapping_writers_with_versions_the_highest_stays_in_whatever_order_they_end() {
+    on_all(async |backend| {
+        let (one, other) = (backend.cache().await, backend.cache().await);
+        let read = async || one.get("k").await.expect("it answers").map(|entry| (*entry).clone());
+        let at = |version| Write::new().version(version).tags(["red"]);
+        for versions in [[1, 2], [2, 1]] {
+            let first = one.begin_update(&["k"]).await.expect("it begins");
+            let second = other.begin_update(&["k"]).await.expect("it begins");
+            first.end_with("k", versions[0].to_string(), at(versions[0])).await.expect("it ends");
+            // The other one may have changed the source since.
+            assert!(read().await.is_none(), "{versions:?} {}", backend.name);
+            other.get_or_load("k", Source::open().load("late")).await.expect("it loads");
+            assert!(read().await.is_none(), "{versions:?} {}", backend.name);
+            second.end_with("k", versions[1].to_string(), at(versions[1])).await.expect("it ends");
+            assert_eq!(read().await.as_deref(), Some("2"), "{versions:?} {}", backend.name);
+            assert_eq!(**other.get("k").await.expect("it answers").as_ref().expect("it is there"), "2");
+            // It can be removed as every entry.
+            other.remove_tag("red").await.expect("it works");
+            until("the near cache has heard of it", async || read().await.is_none()).await;
+        }
+        // A write that overlaps with an update, and ends before it.
+        let update = one.begin_update(&["k"]).await.expect("it begins");
+        let written = async { Ok::<_, Down>(Written::new("8".to_owned()).version(8)) };
+        assert_eq!(*other.write("k", written).await.expect("it works"), "8");
+        assert!(read().await.is_none(), "{}", backend.name);
+        update.end_with("k", "7".to_owned(), at(7)).await.expect("it ends");
+        assert_eq!(read().await.as_deref(), Some("8"), "{}", backend.name);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn f2_one_writer_without_a_version_or_without_an_end_leaves_the_entry_absent() {
+    on_all(async |backend| {
+        let short = policy().guard_ttl(MS * 1500);
+        let (one, other) = (backend.cache().await, backend.cache().await.with(short));
+        for way in ["no version", "no value", "remove", "set", "no end"] {
+            let first = one.begin_update(&["k"]).await.expect("it begins");
+            let second = other.begin_update(&["k"]).await.expect("it begins");
+            match way {
+                "no version" => second.end_with("k", "2".to_owned(), Write::new()).await.expect("it ends"),
+                "no value" => second.end().await.expect("it ends"),
+                "remove" => {
+                    other.remove("k").await.expect("it works");
+                    second.end_with("k", "2".to_owned(), Write::new().version(2)).await.expect("it ends");
+                }
+                "set" => {
+                    other.set("k", "2".to_owned()).await.expect("it works");
+                    second.end_with("k", "2".to_owned(), Write::new().version(2)).await.expect("it ends");
+                }
+                _ => {
+                    std::mem::forget(second);
+                    tokio::time::sleep(MS * 1600).await;
+                }
+            }
+            first.end_with("k", "1".to_owned(), Write::new().version(1)).await.expect("it ends");
+            assert!(one.get("k").await.expect("it answers").is_none(), "{way} {}", backend.name);
+            assert!(other.get("k").await.expect("it answers").is_none(), "{way} {}", backend.name);
         }
     })
     .await;

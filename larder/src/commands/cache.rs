@@ -42,7 +42,7 @@ use crate::fault::{Fault, Outcome};
 use crate::keyspace::{Expiry, ReadCtx, WriteCtx};
 use feed::Feed;
 use header::{Header, Seen, check_tags, look};
-use held::{GUARD, Held};
+use held::{GUARD, Held, Settled, Written};
 use larder_resp::ReplyWriter;
 use meta::Meta;
 
@@ -158,7 +158,8 @@ fn lease(ctx: &mut WriteCtx<'_, '_>, mut args: Args<'_>, reply: &mut ReplyWriter
 const FILL: Command = Command {
     name: "FILL",
     usage: "value meta lease token era epoch milliseconds stale-milliseconds data [tag [tag ...]]",
-    summary: "Store what was loaded under a lease, or written under a guard (!guard), unless it is out of date.",
+    summary: "Store what was loaded under a lease, or written under a guard (!guard, with a version of 8 bytes behind it if \
+              it has one), unless it is out of date.",
     keys: &[changed(4)],
     example: "CACHE LEASE v m w me 1000 eraeraer 0 -> 1) \"eraeraer\" 2) (integer) 0 3) (integer) 0 4) (integer) 0 \
               5) (nil) 6) (integer) 1 7) (integer) 1000\n\
@@ -176,23 +177,46 @@ fn fill(ctx: &mut WriteCtx<'_, '_>, mut args: Args<'_>, reply: &mut ReplyWriter<
     let (ms, stale_ms) = (millis(&mut args)?, count(&mut args)?);
     let data = args.bytes()?;
     check_tags(args)?;
-    let is_mine = Held::read(&ctx.reader(), lease)?.is_by(token);
-    let mut is_stored = false;
+    let held = Held::read(&ctx.reader(), lease)?;
+    let version = held::versioned(token);
+    let is_mine = version.is_none() && held.is_by(token);
     if is_mine {
         delete(ctx, lease);
-        if let Some(known) = Meta::read(&ctx.reader(), meta)?
-            && known.era == era
-            && seq >= known.cleared
-        {
-            is_stored = known.admit_tags(ctx, meta, seq, ms, args)?;
-            if is_stored {
-                let bytes = Header { era, seq, stale_ms }.before(data, args);
-                set_at(ctx, value, &bytes, ctx.now_ms + ms);
+    }
+    let mut outcome = 0;
+    if (is_mine || version.is_some())
+        && let Some(known) = Meta::read(&ctx.reader(), meta)?
+        && known.era == era
+        && seq >= known.cleared
+        && known.admit_tags(ctx, meta, seq, ms, args)?
+    {
+        let entry = Header { era, seq, stale_ms }.before(data, args);
+        outcome = match version {
+            None => {
+                set_at(ctx, value, &entry, ctx.now_ms + ms);
+                1
             }
+            Some((guard, version)) => {
+                let settled = held.settle(ctx, lease, guard, Written { version, ms, entry });
+                store_settled(ctx, value, version, settled)
+            }
+        };
+    }
+    reply.integer(outcome);
+    Ok(())
+}
+
+/// Stores what has the highest version, if that is known by now: 0 if it was refused, 1 if it is the one with this
+/// version, 2 if others may bring a higher one, 3 if one has.
+fn store_settled(ctx: &mut WriteCtx<'_, '_>, value: &[u8], version: u64, settled: Option<Settled>) -> i64 {
+    match settled {
+        None => 0,
+        Some(Settled::Waits) => 2,
+        Some(Settled::Last(written)) => {
+            set_at(ctx, value, &written.entry, ctx.now_ms + written.ms);
+            if written.version == version { 1 } else { 3 }
         }
     }
-    reply.integer(i64::from(is_stored));
-    Ok(())
 }
 
 const SET: Command = Command {
