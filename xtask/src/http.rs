@@ -35,7 +35,15 @@ impl Connection {
 
     /// Sends a request, the bytes of [`request`], and reads the answer.
     pub(crate) fn ask(&mut self, request: &[u8]) -> io::Result<Answer> {
-        self.stream.get_mut().write_all(request)?;
+        self.send(request)?;
+        self.receive()
+    }
+
+    fn send(&mut self, request: &[u8]) -> io::Result<()> {
+        self.stream.get_mut().write_all(request)
+    }
+
+    fn receive(&mut self) -> io::Result<Answer> {
         let status = self.line()?.split(' ').nth(1).and_then(|word| word.parse().ok());
         let status = status.ok_or_else(|| io::Error::other("no status"))?;
         let (mut length, mut cookie) = (0, None);
@@ -109,6 +117,10 @@ impl Tally {
 
 /// Sends requests over so many connections, each waiting for its answer before its next one. `next` makes a request of
 /// the dice of its connection.
+///
+/// As few threads as there are processors have the connections between them, and each sends on all of its own before it
+/// reads from the first: with a thread for each connection most of the time would go into waking threads, on the same
+/// processors that answer.
 pub(crate) fn load(
     addr: SocketAddr,
     connections: u64,
@@ -116,29 +128,27 @@ pub(crate) fn load(
     next: impl Fn(&mut Rng) -> Vec<u8> + Sync,
 ) -> Tally {
     let start = Instant::now();
-    let one = |seed: u64| {
-        let (mut rng, mut by_status, mut sent) = (Rng::new(seed), BTreeMap::new(), 0);
-        let mut connection = None;
+    let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
+    let drive = |first: u64| {
+        let seeds = (first..=connections).step_by(threads as usize);
+        let mut clients: Vec<Client> = seeds.map(Client::new).collect();
+        let (mut by_status, mut sent) = (BTreeMap::new(), 0);
         while match end {
             End::After(count) => sent < *count,
             End::When(over) => !over.load(Ordering::Relaxed),
         } {
             sent += 1;
-            let request = next(&mut rng);
-            let answer = match &mut connection {
-                Some(open) => Connection::ask(open, &request),
-                None => Connection::open(addr).and_then(|open| connection.insert(open).ask(&request)),
-            };
-            if answer.is_err() {
-                connection = None;
+            clients.iter_mut().for_each(|client| client.send(addr, &next));
+            for client in &mut clients {
+                *by_status.entry(client.receive()).or_insert(0) += 1;
             }
-            *by_status.entry(answer.map_or(0, |answer| answer.status)).or_insert(0) += 1;
         }
         by_status
     };
+    let drive = &drive;
     let mut all = Tally::default();
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (1..=connections).map(|seed| scope.spawn(move || one(seed))).collect();
+        let threads: Vec<_> = (1..=threads).map(|first| scope.spawn(move || drive(first))).collect();
         for thread in threads {
             for (status, count) in thread.join().expect("what it calls returns errors") {
                 *all.by_status.entry(status).or_insert(0) += count;
@@ -147,4 +157,35 @@ pub(crate) fn load(
     });
     all.time = start.elapsed();
     all
+}
+
+/// One of the connections of a load, opened when it is needed.
+struct Client {
+    rng: Rng,
+    connection: Option<Connection>,
+}
+
+impl Client {
+    fn new(seed: u64) -> Client {
+        Client { rng: Rng::new(seed), connection: None }
+    }
+
+    fn send(&mut self, addr: SocketAddr, next: impl Fn(&mut Rng) -> Vec<u8>) {
+        let request = next(&mut self.rng);
+        if self.connection.is_none() {
+            self.connection = Connection::open(addr).ok();
+        }
+        if self.connection.as_mut().is_some_and(|open| open.send(&request).is_err()) {
+            self.connection = None;
+        }
+    }
+
+    /// The status of the answer; 0 if there was none.
+    fn receive(&mut self) -> u16 {
+        let answer = self.connection.as_mut().and_then(|open| open.receive().ok());
+        if answer.is_none() {
+            self.connection = None;
+        }
+        answer.map_or(0, |answer| answer.status)
+    }
 }

@@ -159,10 +159,13 @@ impl Panel {
         if all.len() == KEPT {
             all.pop_front();
         }
-        all.push_back(seen.clone());
+        let news = (self.news.receiver_count() > 0).then(|| seen.clone());
+        all.push_back(seen);
         drop(all);
-        // An error says that nobody looks on.
-        let _ = self.news.send(seen);
+        if let Some(news) = news {
+            // An error says that nobody looks on any more.
+            let _ = self.news.send(news);
+        }
     }
 
     /// The last requests, oldest first.

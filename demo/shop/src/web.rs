@@ -8,9 +8,11 @@ use axum::Router;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+
+use tower::ServiceBuilder;
 
 use crate::config::Profile;
 use crate::{Shop, api, pages, panel, streams};
@@ -22,15 +24,17 @@ const BODY_MAX: usize = 16 * 1024;
 const REFUSAL_MAX: usize = 4096;
 
 /// What browsers may do with our pages: nothing that does not come from here.
-const HEADERS: &[(HeaderName, &str)] = &[
+static HEADERS: [(HeaderName, HeaderValue); 4] = [
     (
         header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
-         form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+        HeaderValue::from_static(
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+             form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+        ),
     ),
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::REFERRER_POLICY, "same-origin"),
-    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
 ];
 
 pub(crate) fn router(shop: Arc<Shop>) -> Router {
@@ -69,21 +73,23 @@ pub(crate) fn router(shop: Arc<Shop>) -> Router {
             "/assets/shop.js",
             get(|| asset("text/javascript; charset=utf-8", include_str!("../assets/shop.js"))),
         );
+    // A router boxes what it is given as a layer, and copies that box for each request: so they are given at once.
+    let watched = ServiceBuilder::new()
+        .layer(from_fn_with_state(Arc::clone(&shop), watched))
+        .option_layer((shop.profile == Profile::Express).then(|| from_fn(from_here)))
+        .layer(layer);
     pages
         .merge(api)
         .fallback(|| async { StatusCode::NOT_FOUND })
-        .layer(layer)
-        .layer(from_fn_with_state(Arc::clone(&shop), from_here))
-        .layer(from_fn_with_state(Arc::clone(&shop), watched))
+        .layer(watched)
         .merge(assets)
-        .layer(DefaultBodyLimit::max(BODY_MAX))
-        .layer(axum::middleware::map_response(with_headers))
+        .layer((axum::middleware::map_response(with_headers), DefaultBodyLimit::max(BODY_MAX)))
         .with_state(shop)
 }
 
 async fn with_headers(mut response: Response) -> Response {
-    for (name, value) in HEADERS {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    for (name, value) in &HEADERS {
+        response.headers_mut().insert(name, value.clone());
     }
     response
 }
@@ -144,9 +150,9 @@ fn reason(status: StatusCode) -> &'static str {
 
 /// Sessions of the shop's own refuse requests that another site has made a browser send; those of Express do not, so that
 /// the shop does it here: what changes something must come from this host.
-async fn from_here(State(shop): State<Arc<Shop>>, request: Request, next: Next) -> Response {
+async fn from_here(request: Request, next: Next) -> Response {
     let is_harmless = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if shop.profile == Profile::Express && !is_harmless && is_foreign(&request) {
+    if !is_harmless && is_foreign(&request) {
         return pages::problem(StatusCode::FORBIDDEN, "This was not sent by a page of the shop.")
             .into_response();
     }
