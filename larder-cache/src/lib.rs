@@ -57,6 +57,40 @@
 //! # }).unwrap();
 //! ```
 //!
+//! # An attribute
+//!
+//! With the feature `macros`, the attribute `cached` makes a function the loader of a cache, and gives it `invalidate`,
+//! `peek` and `refresh` beside it.
+//!
+#![cfg_attr(feature = "macros", doc = "```")]
+#![cfg_attr(not(feature = "macros"), doc = "```text")]
+//! use larder_cache::{Cache, cached};
+//! use larder_client::Larder;
+//! use std::sync::OnceLock;
+//!
+//! static BOOKS: OnceLock<Cache<u64, String>> = OnceLock::new();
+//!
+//! fn books() -> &'static Cache<u64, String> {
+//!     BOOKS.get().expect("it is made when the program starts")
+//! }
+//!
+//! #[cached(in = books(), key = id, ttl = "5m", tags = ["books", format!("shelf:{shelf}")])]
+//! async fn title(shelf: u32, id: u64) -> Result<String, std::io::Error> {
+//!     Ok(format!("volume {id} on shelf {shelf}")) // from a database
+//! }
+//!
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! let larder = Larder::open("embedded://").await?;
+//! BOOKS.set(Cache::builder(&larder, "books").build().await?).expect("it is the first");
+//!
+//! assert_eq!(*title(3, 7).await?, "volume 7 on shelf 3");
+//! assert!(title::peek(7).await?.is_some());
+//! title::invalidate(7).await?;
+//! assert!(title::peek(7).await?.is_none());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+//!
 //! # Write-through
 //!
 //! The cache writes to the database, and then has the new value. In between, no load can put the old one back; if the write
