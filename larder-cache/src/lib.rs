@@ -112,7 +112,8 @@
 //! let pool = database.clone();
 //! let rename = async move {
 //!     let renamed = sqlx::query_scalar("UPDATE products SET name = ? WHERE id = ? RETURNING name");
-//!     renamed.bind("lantern").bind(7).fetch_one(&pool).await
+//!     let name: String = renamed.bind("lantern").bind(7).fetch_one(&pool).await?;
+//!     Ok::<_, sqlx::Error>(name)
 //! };
 //! let product = products.write(&7, rename).await?;
 //! assert_eq!(*product, "lantern");
