@@ -390,6 +390,19 @@ impl Connection {
         self.outbox.first_wait().is_none_or(|wait| engine.may_tell(wait) != Told::Later)
     }
 
+    /// Bytes of replies that need not wait for anything.
+    pub(crate) fn sendable(&self) -> usize {
+        self.outbox.blocked()
+    }
+
+    /// Sends such replies before the third stage, and returns how many bytes the socket took.
+    pub(crate) fn send_ahead(&mut self, pool: &mut Pool) -> usize {
+        if self.outbox.blocked() == 0 {
+            return 0;
+        }
+        self.outbox.flush(&mut self.transport, pool).unwrap_or(0)
+    }
+
     /// Third stage: adds what was pushed to the connection, sends what it may, and says how it goes on. `sent` counts
     /// the bytes; `is_held` says whether some must wait for the log.
     pub(crate) fn finish(

@@ -6,6 +6,9 @@
 //! socket costs one read and one write per turn however many commands it brought, one clock reading serves the turn, and
 //! a message that one connection publishes to another of the same thread is sent in the same turn.
 //!
+//! When replies are long, executing takes long: then those that are ready go out before the rest is executed, so that
+//! clients work on them meanwhile.
+//!
 //! Events are edge-triggered: they tell of changes. What is not done in a turn because its share is used up is kept in
 //! the list of those that are ready, and then the next turn does not wait.
 //!
@@ -32,6 +35,8 @@ const EVENTS_PER_TURN: usize = 128;
 const ACCEPTS_PER_TURN: usize = 64;
 /// Turns after which the log is synced although there are always more requests.
 const OWED_TURNS_MAX: u32 = 4;
+/// Bytes of replies after which they are sent although the turn has more to execute.
+const SEND_FROM: usize = 16 * 1024;
 /// Milliseconds between two looks at all connections for those that are overdue.
 const LOOK_EVERY_MS: u64 = 1000;
 /// Tokens from here on are listeners; below, places of connections.
@@ -239,17 +244,37 @@ impl EventLoop {
 
     fn execute(&mut self, working: &[u32]) {
         self.lane.begin_turn();
-        let mut rest = working;
+        let (mut rest, mut unsent) = (working, 0..0);
+        let mut bytes = 0;
         while let Some(group) = self.look_ahead(rest) {
             let mut nth = 0;
             for slot in &rest[..group] {
+                unsent.end += 1;
                 if let Some(connection) = &mut self.places[*slot as usize].connection {
                     let (lane, pool) = (&mut self.lane, &mut self.pool);
                     nth = connection.run(&self.server, lane, pool, &mut self.windows, nth);
                     connection.hold(self.server.engine.wait_of(lane));
+                    bytes += connection.sendable();
+                }
+                // Nobody is told of what is not in the log's file, where there is one.
+                if bytes >= SEND_FROM && unsent.end < working.len() && !self.server.engine.has_unfed_log() {
+                    self.send_ahead(&working[unsent.clone()]);
+                    (unsent.start, bytes) = (unsent.end, 0);
                 }
             }
             rest = &rest[group..];
+        }
+    }
+
+    /// Sends replies before the turn is over. What fails here fails again at its end, where that is seen to.
+    fn send_ahead(&mut self, executed: &[u32]) {
+        for slot in executed {
+            let Some(connection) = &mut self.places[*slot as usize].connection else { continue };
+            let sent = connection.send_ahead(&mut self.pool);
+            if sent > 0 {
+                self.lane.stats().output_bytes.add(sent as u64);
+                self.lane.stats().writes.add(1);
+            }
         }
     }
 

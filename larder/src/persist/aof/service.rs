@@ -311,9 +311,13 @@ impl Engine {
     #[inline]
     #[must_use]
     pub fn feed_log(&self) -> bool {
-        self.log.is_read()
-            && self.log.end() != self.aof.written.load(Ordering::Relaxed)
-            && self.feed_what_is_there()
+        self.has_unfed_log() && self.feed_what_is_there()
+    }
+
+    /// Whether the log holds anything that is not in its file.
+    #[inline]
+    pub fn has_unfed_log(&self) -> bool {
+        self.log.is_read() && self.log.end() != self.aof.written.load(Ordering::Relaxed)
     }
 
     fn feed_what_is_there(&self) -> bool {
