@@ -1,5 +1,6 @@
 //! What the processor and the system offer beyond the standard library.
 
+use std::cell::Cell;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -64,8 +65,40 @@ pub(crate) unsafe fn unmap(memory: NonNull<u8>, size: usize, _align: usize) {
 /// its own at once, and a shorter one only when it is over, which is looked at some 250 times a second. Not for turns of
 /// a tenth of a second: the system's own threads were seen to wait for the end of those, the one that hands on what comes
 /// from the network among them.
+///
+/// It also rests now and then, at places that call [`breathe`].
 pub fn give_way() {
     background(NICE, Duration::from_millis(8));
+    BREATH.set(UNITS);
+}
+
+/// Units of work between two rests: about half a millisecond.
+const UNITS: u32 = 20_000;
+
+thread_local! {
+    /// Units of work before this thread rests; 0: it never does.
+    static BREATH: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Part of a long piece of work: `units` of some 25 nanoseconds. Of a thread that has given way, the system makes a pause of
+/// about 50 microseconds after every half of a millisecond; for others this does nothing.
+///
+/// To have the last place in the queue of a processor is not enough. As long as it works no processor is idle, so a thread
+/// that is woken may be put behind another one of its own kind, where it waits until the system next looks at the queue,
+/// for milliseconds. A processor that becomes idle for a moment takes over what waits elsewhere at once.
+#[inline]
+pub fn breathe(units: u32) {
+    match BREATH.get() {
+        0 => {}
+        left if left > units => BREATH.set(left - units),
+        _ => rest(),
+    }
+}
+
+#[cold]
+fn rest() {
+    BREATH.set(UNITS);
+    std::thread::sleep(Duration::from_micros(1));
 }
 
 /// The same for a thread that works for half a millisecond at most, some of it under locks, and then rests. It asks for turns

@@ -4,7 +4,8 @@ use super::element::{Handle, Scored, rank_of};
 use super::{SortedSet, order_of};
 use crate::hash;
 use crate::ranked_tree::RankedTree;
-use crate::table::Table;
+use crate::sys::breathe;
+use crate::table::{Element, Table};
 
 /// Gathers members, each with the score that its occurrences add up to, and orders them once.
 #[derive(Default)]
@@ -56,13 +57,20 @@ impl Builder {
 
     /// The sorted set. O(n log n) in integers: only members of equal score are compared by their bytes.
     pub fn finish(self) -> SortedSet {
-        let mut handles: Vec<(i64, Handle)> =
-            self.members.iter().map(|it| (rank_of(it.score()), it.handle())).collect();
+        let handle_of = |it: <Scored as Element>::Ref<'_>| {
+            breathe(1);
+            (rank_of(it.score()), it.handle())
+        };
+        let mut handles: Vec<(i64, Handle)> = self.members.iter().map(handle_of).collect();
         // The table is not changed until the handles are in the tree.
         handles.sort_unstable_by(|(rank_a, a), (rank_b, b)| {
+            breathe(1);
             rank_a.cmp(rank_b).then_with(|| order_of(a).member().cmp(order_of(b).member()))
         });
-        let order = RankedTree::from_sorted(handles.into_iter().map(|(_, handle)| handle));
+        let order = RankedTree::from_sorted(handles.into_iter().map(|(_, handle)| {
+            breathe(1);
+            handle
+        }));
         SortedSet { members: self.members, order, bytes: self.bytes }
     }
 }

@@ -42,7 +42,7 @@ mod sample;
 mod scan;
 
 use crate::hash;
-use crate::sys::prefetch;
+use crate::sys::{breathe, prefetch};
 use raw::{Place, Raw};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -440,13 +440,17 @@ impl<E: Element> Table<E> {
 
 impl<E: Element> Drop for Table<E> {
     fn drop(&mut self) {
+        /// What it costs to free the elements of a bucket, for [`breathe`].
+        const BUCKET: u32 = 16;
         if let Some((old, moved)) = &mut self.old {
             for index in *moved..old.buckets() {
+                breathe(BUCKET);
                 // SAFETY: the word leaves its slot here, so the element has no other owner.
                 old.drain_bucket(index, |word| drop(unsafe { E::from_raw(raw::address(word)) }));
             }
         }
         for index in 0..self.main.buckets() {
+            breathe(BUCKET);
             // SAFETY: as above.
             self.main.drain_bucket(index, |word| drop(unsafe { E::from_raw(raw::address(word)) }));
         }

@@ -258,6 +258,9 @@ impl BodyRef<'_> {
     }
 }
 
+/// What looking at a member and adding it to a collection costs, as
+/// [`breathe`](larder_structures::sys::breathe) counts.
+pub(crate) const MEMBER_UNITS: u32 = 32;
 /// Elements from which on a value is freed by a background thread, and a long read of it pins it.
 pub(crate) const LARGE_ELEMENTS: usize = 512;
 /// Bytes from which on a string is large.

@@ -11,9 +11,10 @@ use crate::fault::{Fault, Outcome};
 use crate::keyspace::{ReadCtx, View};
 use crate::types::string::{Digits, StringRef};
 use crate::types::zset::{Builder, Limits};
-use crate::types::{BodyRef, Collection as _, SetRef, ZsetRef};
+use crate::types::{BodyRef, Collection as _, MEMBER_UNITS, SetRef, ZsetRef};
 use larder_resp::ReplyWriter;
 use larder_structures::decimal;
+use larder_structures::sys::breathe;
 
 const NOT_A_WEIGHT: Fault = Fault::row("ERR", "weight value is not a float");
 const NEGATIVE_LIMIT: Fault = Fault::row("ERR", "LIMIT can't be negative");
@@ -106,6 +107,10 @@ impl<'a> Members<'a> {
 
     /// Visits members with their scores until `visit` returns false.
     fn for_each(self, mut visit: impl FnMut(StringRef<'a>, f64) -> bool) {
+        let mut visit = |member, score| {
+            breathe(MEMBER_UNITS);
+            visit(member, score)
+        };
         match self {
             Members::None => {}
             Members::Zset(zset) => {

@@ -3,7 +3,9 @@
 //! A set that is not there is empty: callers pass `None` for it.
 
 use super::{Limits, Probe, Set, SetRef};
+use crate::types::MEMBER_UNITS;
 use crate::types::string::{Digits, StringRef};
+use larder_structures::sys::breathe;
 
 /// Visits what is in all of `sets`, until `visit` returns false: goes through the smallest, and looks in the others,
 /// the smaller ones first, since they are likelier to say no.
@@ -13,6 +15,7 @@ pub fn intersection(sets: &[Option<SetRef<'_>>], mut visit: impl FnMut(StringRef
     let Some((smallest, others)) = sets.split_first() else { return };
     let mut digits = Digits::new();
     for member in smallest.iter() {
+        breathe(MEMBER_UNITS);
         let is_everywhere = others.is_empty() || {
             let probe = Probe::new(member, &mut digits);
             others.iter().all(|set| set.is(*smallest) || probe.is_in(*set))
@@ -29,6 +32,7 @@ pub fn union(sets: &[Option<SetRef<'_>>], limits: Limits) -> Set {
     let mut digits = Digits::new();
     for set in sets.iter().flatten() {
         set.iter().for_each(|member| {
+            breathe(MEMBER_UNITS);
             sum.add(member.bytes(&mut digits), limits);
         });
     }
@@ -52,6 +56,7 @@ pub fn difference(sets: &[Option<SetRef<'_>>], mut visit: impl FnMut(StringRef<'
     if lookups <= removals {
         others.sort_by_key(|set| std::cmp::Reverse(set.len()));
         for member in first.iter() {
+            breathe(MEMBER_UNITS);
             let probe = Probe::new(member, &mut digits);
             if !others.iter().any(|set| probe.is_in(*set)) {
                 visit(member);
@@ -61,6 +66,7 @@ pub fn difference(sets: &[Option<SetRef<'_>>], mut visit: impl FnMut(StringRef<'
     }
     let mut rest = first.to_set();
     for member in others.iter().flat_map(|set| set.iter()) {
+        breathe(MEMBER_UNITS);
         if rest.is_empty() {
             return;
         }
