@@ -69,7 +69,8 @@ pub mod host;
 pub mod runtime;
 pub mod time;
 
-pub use embedded::{Connection, Larder, SetOptions, Ttl};
+pub use commands::cache::CacheEntry;
+pub use embedded::{Connection, Larder, SetOptions, Ttl, WithTtl};
 pub use engine::{Engine, Options};
 pub use exec::{Job, Plan};
 pub use larder_structures::sys::give_way;

@@ -87,6 +87,10 @@ fn check(larder: &Larder, model: &mut Model, now: u64, call: Call) -> Result<(),
                 .get(&key)
                 .map(|(_, at)| at.map_or(Ttl::Never, |at| Ttl::In(Duration::from_millis(at - now))));
             prop_assert_eq!(larder.ttl([key]).unwrap(), expected);
+            let both = model
+                .get(&key)
+                .map(|(value, at)| (value.clone(), at.map(|at| Duration::from_millis(at - now))));
+            prop_assert_eq!(larder.get_with_ttl([key]).unwrap(), both);
         }
         Call::IncrBy(key, increment) => {
             let text =

@@ -36,6 +36,7 @@ use super::raw::{
     shared,
 };
 use crate::sys::prefetch;
+use smallvec::SmallVec;
 use std::marker::PhantomData;
 use std::thread::panicking;
 
@@ -73,7 +74,7 @@ pub struct Hold<'s, T> {
 
 enum Which<'s, T> {
     One(u32, &'s Guarded<T>),
-    Many(Vec<u32>),
+    Many(SmallVec<[u32; 4]>),
     All(#[allow(dead_code)] MutexGuard<'s, ()>),
 }
 
@@ -177,7 +178,7 @@ impl<T> Shards<T> {
     /// # Panics
     /// When there is no shard of one of the indices.
     pub fn many(&self, indices: impl IntoIterator<Item = usize>) -> Hold<'_, T> {
-        let mut wanted: Vec<u32> = indices.into_iter().map(|index| index as u32).collect();
+        let mut wanted: SmallVec<[u32; 4]> = indices.into_iter().map(|index| index as u32).collect();
         wanted.sort_unstable();
         wanted.dedup();
         if let [only] = wanted[..] {

@@ -25,6 +25,11 @@
 //! any invalidation by tag since the epoch; the tag is known from then on, and the next load is stored. Updates of the
 //! source take time themselves; they hold loads off with [guards](Held).
 //!
+//! # Queues
+//!
+//! A queue of changes that are written back is kept in a hash, by the process whose token is in the queue's `lease`. NOTE
+//! changes that hash only as long as this is so, and as long as the `fence`, which counts owners, is where it was.
+//!
 //! # The change feed
 //!
 //! Every change of a key and every invalidation is appended to `log`, with its epoch, and published. Epochs are
@@ -34,6 +39,7 @@ mod feed;
 mod header;
 mod held;
 mod meta;
+mod note;
 
 use crate::args::Args;
 use crate::command::{Access, Command, Cost, Group, Keys, Memory, Run};
@@ -41,10 +47,11 @@ use crate::effects::Event;
 use crate::fault::{Fault, Outcome};
 use crate::keyspace::{Expiry, ReadCtx, WriteCtx};
 use feed::Feed;
-use header::{Header, Seen, check_tags, look};
+use header::{Header, Seen, check_tags, look, look_and};
 use held::{GUARD, Held, Settled, Written};
 use larder_resp::ReplyWriter;
 use meta::Meta;
+use note::NOTE;
 
 pub(crate) const FAMILY: &[Command] = &[CACHE];
 
@@ -60,7 +67,7 @@ const CACHE: Command = Command {
     name: "CACHE",
     summary: "Commands of caches: leases, epochs and the change feed.",
     memory: Memory::Same,
-    subcommands: &[DROP, FILL, GET, super::HELP, LEASE, SET, SINCE, TAG, TOUCH],
+    subcommands: &[DROP, FILL, GET, super::HELP, LEASE, NOTE, SET, SINCE, TAG, TOUCH],
     ..BASE
 };
 
@@ -85,6 +92,34 @@ fn get(ctx: &ReadCtx<'_>, mut args: Args<'_>, reply: &mut ReplyWriter<'_>) -> Ou
     let seen = look(ctx, value, meta, known)?;
     reply.array(5);
     reply_seen(ctx, known, seen, value, reply)
+}
+
+/// An entry of a cache as CACHE GET tells of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CacheEntry {
+    /// The era of its namespace; `None` before the first change.
+    pub era: Option<[u8; 8]>,
+    /// The epoch of its namespace.
+    pub epoch: u64,
+    /// 0 absent or invalid, 1 fresh, 2 stale.
+    pub state: u8,
+    /// Milliseconds that it can still be served.
+    pub left_ms: u64,
+    /// Header and data; empty if absent.
+    pub bytes: Vec<u8>,
+}
+
+/// What CACHE GET replies, for the caches of this program.
+pub(crate) fn entry(ctx: &ReadCtx<'_>, value: &[u8], meta: &[u8]) -> Result<CacheEntry, Fault> {
+    let known = Meta::read(ctx, meta)?;
+    let (seen, bytes) = look_and(ctx, value, meta, known, <[u8]>::to_vec)?;
+    Ok(CacheEntry {
+        era: known.map(|meta| meta.era),
+        epoch: known.map_or(0, |meta| meta.seq),
+        state: seen.state,
+        left_ms: seen.left_ms,
+        bytes: bytes.unwrap_or_default(),
+    })
 }
 
 /// Era, epoch, state, time left and bytes.

@@ -8,6 +8,7 @@ use super::options::{Condition, SetOptions, Ttl};
 use super::typed::{bytes, integer, request};
 use super::{Larder, callers::Caller};
 use crate::command::Memory;
+use crate::commands::cache::{self, CacheEntry};
 use crate::effects::Event;
 use crate::engine::Engine;
 use crate::exec::count_lookups;
@@ -20,6 +21,9 @@ use larder_resp::OwnedRequest;
 use larder_structures::hash;
 use std::time::Duration;
 
+/// A value, and how long it will live if it expires.
+pub type WithTtl = (Vec<u8>, Option<Duration>);
+
 /// The commands that direct calls stand for, found once.
 pub(super) struct Calls {
     get: &'static Registered,
@@ -29,6 +33,7 @@ pub(super) struct Calls {
     pexpire: &'static Registered,
     pttl: &'static Registered,
     incrby: &'static Registered,
+    cache_get: &'static Registered,
 }
 
 impl Calls {
@@ -42,6 +47,7 @@ impl Calls {
             pexpire: find("PEXPIRE"),
             pttl: find("PTTL"),
             incrby: find("INCRBY"),
+            cache_get: find("CACHE").subcommand(b"GET").expect("it is among the subcommands"),
         }
     }
 }
@@ -70,12 +76,27 @@ impl Larder {
         work: impl FnOnce(&ReadCtx<'_>) -> Result<R, Fault>,
     ) -> Result<R, Fault> {
         let hash = self.foresee(key);
+        self.read_several(registered, PlannedKey::new(key, hash), [hash], work)
+    }
+
+    /// Reads keys with these hashes.
+    #[inline(always)]
+    fn read_several<R, const N: usize>(
+        &self,
+        registered: &'static Registered,
+        planned: PlannedKey<'_>,
+        hashes: [u64; N],
+        work: impl FnOnce(&ReadCtx<'_>) -> Result<R, Fault>,
+    ) -> Result<R, Fault> {
         self.home.callers.with(|engine, caller| {
             begin(engine, caller, registered)?;
             let lane = &mut caller.lane;
-            let hold = engine.shards.one(hash::shard(hash, engine.shard_count()));
+            let shard = |hash| hash::shard(hash, engine.shard_count());
+            let hold = match hashes[..] {
+                [only] => engine.shards.one(shard(only)),
+                _ => engine.shards.many(hashes.map(shard)),
+            };
             let mut hold = engine.enter(lane, hold)?;
-            let planned = PlannedKey::new(key, hash);
             let ctx = ReadCtx { planned, ..engine.reader(lane, &hold, self.db, true) };
             let result = work(&ctx);
             let notes = ctx.notes;
@@ -120,6 +141,19 @@ impl Larder {
         })
     }
 
+    /// CACHE GET: an entry of a cache under the key `value`, and what its namespace keeps under `meta`. `None` where the
+    /// command has to be executed instead: while somebody watches commands or holds them up, and if it fails.
+    pub fn cache_get(&self, value: impl AsRef<[u8]>, meta: impl AsRef<[u8]>) -> Option<CacheEntry> {
+        let (value, meta) = (value.as_ref(), meta.as_ref());
+        if !self.is_direct() {
+            return None;
+        }
+        let hashes = [self.foresee(value), self.foresee(meta)];
+        let planned = PlannedKey::new(value, hashes[0]);
+        self.read_several(self.home.calls.cache_get, planned, hashes, |ctx| cache::entry(ctx, value, meta))
+            .ok()
+    }
+
     /// GET: the string under a key.
     ///
     /// # Errors
@@ -130,6 +164,23 @@ impl Larder {
             return bytes(self.ask(request(&[b"GET", key]))?);
         }
         self.read(self.home.calls.get, key, |ctx| Ok(ctx.string(key)?.map(|string| string.to_vec())))
+    }
+
+    /// GET and PTTL at once: the string under a key, and how long it will live if it expires. Counted as GET.
+    ///
+    /// # Errors
+    /// As [`Larder::get`].
+    pub fn get_with_ttl(&self, key: impl AsRef<[u8]>) -> Result<Option<WithTtl>, Fault> {
+        let key = key.as_ref();
+        if !self.is_direct() {
+            let left = |ttl| if let Ttl::In(left) = ttl { Some(left) } else { None };
+            return Ok(self.get(key)?.zip(self.ttl(key)?.map(left)));
+        }
+        self.read(self.home.calls.get, key, |ctx| {
+            let Some(found) = ctx.find(key) else { return Ok(None) };
+            let string = found.view.string()?.to_vec();
+            Ok(Some((string, found.expires_at_ms.map(|at_ms| time_until(at_ms, ctx.now_ms)))))
+        })
     }
 
     /// Begins to fetch into the processor's cache what a call for this key will look at, without waiting for it: for who
@@ -295,7 +346,7 @@ impl Larder {
         self.read(self.home.calls.pttl, key, |ctx| {
             Ok(ctx.find_untouched(key).map(|found| match found.expires_at_ms {
                 None => Ttl::Never,
-                Some(at_ms) => Ttl::In(Duration::from_millis(at_ms - ctx.now_ms)),
+                Some(at_ms) => Ttl::In(time_until(at_ms, ctx.now_ms)),
             }))
         })
     }
@@ -312,6 +363,11 @@ impl Larder {
         }
         self.write(self.home.calls.incrby, key, as_request, |ctx| ctx.add_integer(key, increment))
     }
+}
+
+/// How long it is to a moment that has not come yet.
+fn time_until(at_ms: u64, now_ms: u64) -> Duration {
+    Duration::from_millis(at_ms.saturating_sub(now_ms))
 }
 
 /// The checks before a direct call, and its entry in the counters.

@@ -28,6 +28,7 @@ mod options;
 mod typed;
 
 pub use connection::Connection;
+pub use direct::WithTtl;
 pub use execution::Execution;
 pub use options::{SetOptions, Ttl};
 

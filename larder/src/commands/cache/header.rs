@@ -65,10 +65,27 @@ pub(super) struct Seen {
 
 /// Looks at an entry. Bytes that are no entry count as absent.
 pub(super) fn look(ctx: &ReadCtx<'_>, value: &[u8], meta: &[u8], known: Option<Meta>) -> Result<Seen, Fault> {
-    let (Some(known), Some(found)) = (known, ctx.find(value)) else { return Ok(Seen::default()) };
+    look_and(ctx, value, meta, known, |_| ()).map(|(seen, _)| seen)
+}
+
+/// The same, with what `take` makes of the whole string of an entry that is not absent.
+pub(super) fn look_and<R>(
+    ctx: &ReadCtx<'_>,
+    value: &[u8],
+    meta: &[u8],
+    known: Option<Meta>,
+    take: impl FnOnce(&[u8]) -> R,
+) -> Result<(Seen, Option<R>), Fault> {
+    let (Some(known), Some(found)) = (known, ctx.find(value)) else { return Ok((Seen::default(), None)) };
     let left_ms = found.expires_at_ms.map_or(0, |at_ms| at_ms.saturating_sub(ctx.now_ms));
     let mut digits = Digits::new();
-    let mut rest = found.view.string()?.bytes(&mut digits);
+    let whole = found.view.string()?.bytes(&mut digits);
+    let seen = judge(ctx, whole, meta, known, left_ms)?;
+    Ok((seen, (seen.state != 0).then(|| take(whole))))
+}
+
+/// What the string of an entry is worth.
+fn judge(ctx: &ReadCtx<'_>, mut rest: &[u8], meta: &[u8], known: Meta, left_ms: u64) -> Result<Seen, Fault> {
     let Some(header) = take_header(&mut rest).filter(|(header, _)| header.era == known.era) else {
         return Ok(Seen::default());
     };

@@ -1,0 +1,65 @@
+//! Writing down what a queue has acknowledged, for as long as the queue is one's own.
+
+use super::{BASE, changed, count, meta};
+use crate::args::Args;
+use crate::command::{Command, Run};
+use crate::effects::{Class, Event};
+use crate::fault::{Fault, Outcome};
+use crate::keyspace::WriteCtx;
+use crate::types::Hash;
+use crate::types::string::Digits;
+use larder_resp::ReplyWriter;
+
+const DELETED: Event = Event::new(Class::Hash, "hdel");
+
+pub(super) const NOTE: Command = Command {
+    name: "NOTE",
+    usage: "lease fence log token number count [field value ...] [field ...]",
+    summary: "Set some fields of a hash and delete others, if the lease is that of the token, and the fence still at the \
+              number.",
+    keys: &[changed(4)],
+    example: "CACHE NOTE lease fence log me 1 0 -> (integer) 0\nSET lease me -> OK\nSET fence 1 -> OK\n\
+              CACHE NOTE lease fence log me 1 1 field value gone -> (integer) 1",
+    run: Run::Write(note),
+    ..BASE
+};
+
+fn note(ctx: &mut WriteCtx<'_, '_>, mut args: Args<'_>, reply: &mut ReplyWriter<'_>) -> Outcome {
+    let (lease, fence, log) = (args.key()?, args.key()?, args.key()?);
+    let (token, number, pairs) = (args.bytes()?, args.bytes()?, count(&mut args)?);
+    if pairs > args.len() as u64 / 2 {
+        return Err(Fault::row("ERR", "there are fewer fields and values than the count says"));
+    }
+    if !holds(ctx, lease, token)? || !holds(ctx, fence, number)? {
+        reply.integer(0);
+        return Ok(());
+    }
+    let mut fields = Vec::new();
+    for _ in 0..pairs {
+        fields.push((args.bytes()?, args.bytes()?.to_vec()));
+    }
+    if !fields.is_empty() {
+        meta::put(ctx, log, &fields)?;
+    }
+    delete_fields(ctx, log, args)?;
+    reply.integer(1);
+    Ok(())
+}
+
+/// Whether this string is under a key.
+fn holds(ctx: &mut WriteCtx<'_, '_>, key: &[u8], wanted: &[u8]) -> Result<bool, Fault> {
+    Ok(ctx.string(key)?.is_some_and(|string| string.bytes(&mut Digits::new()) == wanted))
+}
+
+fn delete_fields(ctx: &mut WriteCtx<'_, '_>, log: &[u8], fields: Args<'_>) -> Outcome {
+    let Some(mut hash) = ctx.open::<Hash>(log, DELETED)? else { return Ok(()) };
+    let removed: Vec<&[u8]> = fields.rest().filter(|field| hash.remove(field)).collect();
+    hash.changed(removed.len() as u64);
+    drop(hash);
+    if !removed.is_empty() {
+        let mut words: Vec<&[u8]> = vec![b"HDEL", log];
+        words.extend(removed);
+        ctx.log_instead(&words);
+    }
+    Ok(())
+}
