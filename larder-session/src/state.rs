@@ -42,16 +42,17 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    async fn fetch(&self, id: &str) -> Result<Option<Vec<u8>>> {
+    /// What is under an id, and how long it will stay there if the answer says so.
+    async fn fetch(&self, id: &str) -> Result<Option<(Vec<u8>, Option<Duration>)>> {
         // The engine in this process answers without a request and a reply.
         let engine = self.larder.engine();
-        if let Some(found) = engine.and_then(|engine| engine.get(self.profile.short_key(id)).ok()) {
+        if let Some(found) = engine.and_then(|engine| engine.get_with_ttl(self.profile.short_key(id)).ok()) {
             return Ok(found);
         }
         // Boxed, since the futures of a connection are large and deep, and a handler's is made of them.
         let asked: Boxed<'_, larder_client::Result<Option<Vec<u8>>>> =
             Box::pin(self.larder.get(self.profile.key(id)));
-        Ok(asked.await?)
+        Ok(asked.await?.map(|bytes| (bytes, None)))
     }
 
     /// Lets the engine in this process fetch what is under an id.
@@ -63,12 +64,14 @@ impl Config {
 
     /// What is under an id, and what the id is worth; `None` if that is nothing.
     async fn read(&self, id: &str) -> Result<Option<Read>> {
-        let Some(bytes) = self.fetch(id).await? else { return Ok(None) };
+        let Some((bytes, left)) = self.fetch(id).await? else { return Ok(None) };
         let corrupt = || SessionError::Corrupt("it is no text".to_owned());
         let record = Record::unchecked(bytes).ok_or_else(corrupt);
         match record.and_then(|mut record| Ok((self.profile.standing(id, &mut record)?, record))) {
             Ok(((Standing::Void, _), _)) => Ok(None),
-            Ok(((standing, meta), record)) => Ok(Some(Read { record, meta: meta.map(Box::new), standing })),
+            Ok(((standing, meta), record)) => {
+                Ok(Some(Read { record, meta: meta.map(Box::new), standing, left }))
+            }
             Err(SessionError::Corrupt(_)) if self.profile.is_fresh_when_corrupt() => Ok(None),
             Err(error) => Err(error),
         }
@@ -84,6 +87,7 @@ struct Read {
     record: Record,
     meta: Option<Box<Facts>>,
     standing: Standing,
+    left: Option<Duration>,
 }
 
 /// A change that can be made again over another record.
@@ -125,6 +129,8 @@ pub(crate) struct State {
     outgoing: Outgoing,
     /// Whether the use was noted since the last change.
     is_touched: bool,
+    /// How long the store would have kept the record when it was read, if that is known.
+    left: Option<Duration>,
     /// How long the record was stored for, if this request has stored it.
     granted: Option<Duration>,
     /// Why the store did not answer, if the record comes from elsewhere: nothing may be changed then.
@@ -145,6 +151,7 @@ impl State {
             is_by_old_key: false,
             outgoing: Outgoing::Nothing,
             is_touched: false,
+            left: None,
             granted: None,
             blind: None,
         }
@@ -206,8 +213,8 @@ impl State {
         for Presented { id, is_by_old_key } in &mut self.presented {
             match config.read(id).await {
                 Ok(None) => {}
-                Ok(Some(Read { record, meta, standing })) => {
-                    (self.standing, self.is_by_old_key) = (standing, *is_by_old_key);
+                Ok(Some(Read { record, meta, standing, left })) => {
+                    (self.standing, self.is_by_old_key, self.left) = (standing, *is_by_old_key, left);
                     config.seen.note(handle_of(id), &record);
                     return Ok(Base::Stored { id: std::mem::take(id), record, meta });
                 }
@@ -329,11 +336,11 @@ impl State {
     async fn reload(&mut self, config: &Config) -> Result<()> {
         let Base::Stored { id, .. } = &self.base else { return Ok(()) };
         let id = id.clone();
-        let Some(Read { record, meta, standing }) = config.read(&id).await? else {
+        let Some(Read { record, meta, standing, left }) = config.read(&id).await? else {
             return Err(self.end());
         };
         self.base = Base::Stored { id, record, meta };
-        self.standing = standing;
+        (self.standing, self.left) = (standing, left);
         self.check(config)?;
         let mut record = self.base_record(config).clone();
         // Until all changes are made anew, what was made of the record before is not to be stored in its place.
@@ -456,7 +463,8 @@ impl State {
     }
 
     /// Moves the end of a session that Express shares, as Express does with each request, if the request has read and
-    /// not changed it.
+    /// not changed it. The end is where it belongs, to the second that Express counts in, when another request has moved
+    /// it a moment ago.
     pub(crate) async fn touch_express(&mut self, config: &Config) -> Result<()> {
         let (Profile::Express(express), Base::Stored { id, record, .. }, None) =
             (&config.profile, &self.base, &self.blind)
@@ -468,6 +476,9 @@ impl State {
         }
         let ttl = express.ttl_of(record);
         self.is_touched = true;
+        if self.left.is_some_and(|left| left.abs_diff(ttl) < Duration::from_secs(1)) {
+            return Ok(());
+        }
         let engine = config.larder.engine();
         if let Some(Ok(_)) = engine.map(|engine| engine.expire(config.profile.short_key(id), ttl)) {
             return Ok(());

@@ -50,6 +50,31 @@ async fn s12_s13_an_unused_session_costs_no_call_and_a_read_one() {
     }
 }
 
+/// The engine in this process tells with the record how long it has left.
+#[tokio::test]
+async fn s36_an_end_that_is_where_it_belongs_to_the_second_is_not_moved() {
+    let age = Duration::from_secs(100);
+    let larder = Larder::open("embedded://").await.expect("it opens");
+    let app = app(&larder, profile().max_age(age));
+    let cookie = ask(&app, "/login?user=ann", None).await.cookie();
+    let keys = larder.scan("sess:*").collect().await.expect("the engine is there");
+    let [key] = keys.as_slice() else { panic!("one session: {keys:?}") };
+    let left_after = async |left: Duration| {
+        larder.expire_in(key, left).await.expect("the engine is there");
+        ask(&app, "/member?name=user", Some(&cookie)).await;
+        larder.time_left(key).await.expect("the engine is there").expect("the session is there")
+    };
+    let little = Duration::from_millis(100);
+    assert!(left_after(age / 2).await > age / 2);
+    assert!(left_after(age * 2).await <= age);
+    // A machine under load may take most of a second for the request.
+    let mut stays = false;
+    for _ in 0..10 {
+        stays |= left_after(age - little).await <= age - little;
+    }
+    assert!(stays);
+}
+
 #[tokio::test]
 async fn s13_a_touch_is_one_write_and_the_index() {
     let server = Server::larder(&[]);
