@@ -14,6 +14,7 @@ use crate::value::Value;
 use parking_lot::RwLock;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A handle on data, wherever it is; to be cloned freely. See the [crate's front page](crate).
 #[derive(Clone)]
@@ -23,6 +24,9 @@ pub struct Larder {
 
 struct Shared {
     backend: Backend,
+    /// The same data over connections of its own, for what holds up its connection; connected when it is first used.
+    /// `None` with the engine in this process.
+    waiting: Option<Backend>,
     options: Options,
     events: Events,
     /// What is known about the server; forgotten when a connection is lost, since the next may lead to another.
@@ -55,16 +59,13 @@ impl Larder {
         // More than one crate may have brought a provider of cryptography; the first one that is installed counts.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let events = Events::default();
-        let tell = || events.clone();
-        let backend = match Target::parse(url)? {
-            Target::Embedded(folder) => Backend::Embedded(Embedded::open(folder.as_deref())?),
-            Target::Node(info) => Backend::Node(Node::new(info, options.clone(), tell())?),
-            Target::Sentinel { sentinels, primary, node } => {
-                Backend::Node(Node::by_sentinels(sentinels, &primary, &node, options.clone(), tell())?)
-            }
-            Target::Cluster(seeds) => Backend::Cluster(Cluster::new(seeds, options.clone(), tell())?),
+        let backend = backend_of(Target::parse(url)?, &options, &events)?;
+        let waiting = match &backend {
+            Backend::Embedded(_) => None,
+            // Nobody has to hear of its connections, too.
+            _ => Some(backend_of(Target::parse(url)?, &options, &Events::default())?),
         };
-        let larder = Larder::of(backend, options, events);
+        let larder = Larder::of(backend, waiting, options, events);
         if !larder.shared.options.is_lazy {
             larder.server().await?;
         }
@@ -73,11 +74,11 @@ impl Larder {
 
     /// A handle on an engine that this process has already.
     pub fn embedded(engine: larder::Larder) -> Larder {
-        Larder::of(Backend::Embedded(Embedded::on(engine)), Options::default(), Events::default())
+        Larder::of(Backend::Embedded(Embedded::on(engine)), None, Options::default(), Events::default())
     }
 
-    fn of(backend: Backend, options: Options, events: Events) -> Larder {
-        Larder { shared: Arc::new(Shared { backend, options, events, server: RwLock::default() }) }
+    fn of(backend: Backend, waiting: Option<Backend>, options: Options, events: Events) -> Larder {
+        Larder { shared: Arc::new(Shared { backend, waiting, options, events, server: RwLock::default() }) }
     }
 
     pub(crate) fn backend(&self) -> &Backend {
@@ -150,6 +151,44 @@ impl Larder {
     /// Trouble with the connection; of a transaction, also whatever kept it from being carried out.
     pub async fn execute_all(&self, pipeline: Pipeline) -> Result<Vec<Value>> {
         self.tried(pipeline.is_read(), || self.shared.backend.execute_all(&pipeline)).await
+    }
+
+    /// Executes commands of one hash slot together, and waits until as many replicas have what they, and everything else
+    /// before them, have written to the server that executed them: WAIT. At least one of them has to write something, since
+    /// that speaks of what was written over its own connection. It is one of its own, so that nobody else is held up.
+    ///
+    /// `within` has to be shorter than [`Options::response_timeout`].
+    ///
+    /// ```no_run
+    /// # use larder_client::{Command, Larder, Pipeline};
+    /// # use std::time::Duration;
+    /// # async fn example() -> larder_client::Result<()> {
+    /// let larder = Larder::open("redis-sentinel://localhost/shop").await?;
+    /// let order = Pipeline::new().with(Command::new("SET").arg("order:7").arg("paid"));
+    /// larder.execute_and_wait(order, 1, Duration::from_millis(500)).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::TooFewReplicas`] if fewer replicas have it in time: the server has executed the commands. As for
+    /// [`Larder::execute_all`] otherwise. [`Error::Unsupported`] with the engine in this process, which has no replicas.
+    pub async fn execute_and_wait(
+        &self,
+        commands: Pipeline,
+        replicas: u32,
+        within: Duration,
+    ) -> Result<Vec<Value>> {
+        let Some(backend) = &self.shared.waiting else {
+            return Err(Error::Unsupported("replicas of the engine in this process".to_owned()));
+        };
+        let millis = i64::try_from(within.as_millis().max(1)).unwrap_or(i64::MAX);
+        let all = commands.with(Command::new("WAIT").number(replicas).number(millis));
+        let mut replies = self.tried(false, || backend.execute_together(&all)).await?;
+        let got = replies.pop().unwrap_or(Value::Null).or_failed()?.into_count()?;
+        if got < u64::from(replicas) {
+            return Err(Error::TooFewReplicas { wanted: replicas, got });
+        }
+        Ok(replies)
     }
 
     /// Tries something until it succeeds, fails for good, or has been tried often enough.
@@ -251,4 +290,17 @@ impl Larder {
     pub fn events(&self) -> EventStream {
         self.shared.events.listen()
     }
+}
+
+/// The way to what a URL names.
+fn backend_of(target: Target, options: &Options, events: &Events) -> Result<Backend> {
+    let (options, tell) = (options.clone(), events.clone());
+    Ok(match target {
+        Target::Embedded(folder) => Backend::Embedded(Embedded::open(folder.as_deref())?),
+        Target::Node(info) => Backend::Node(Node::new(info, options, tell)?),
+        Target::Sentinel { sentinels, primary, node } => {
+            Backend::Node(Node::by_sentinels(sentinels, &primary, &node, options, tell)?)
+        }
+        Target::Cluster(seeds) => Backend::Cluster(Cluster::new(seeds, options, tell)?),
+    })
 }

@@ -24,6 +24,13 @@ pub enum Error {
     },
     /// This backend cannot do it.
     Unsupported(String),
+    /// The commands were carried out, but not as many replicas have that as were to.
+    TooFewReplicas {
+        /// How many were to.
+        wanted: u32,
+        /// How many have.
+        got: u64,
+    },
     /// The reply is of another type than the call expects.
     Unexpected(String),
 }
@@ -71,6 +78,9 @@ impl fmt::Display for Error {
             Error::Lost(why) => write!(f, "no reply, the command may have been carried out: {why}"),
             Error::Server { code, message } => write!(f, "{code} {message}"),
             Error::Unsupported(what) => write!(f, "not supported here: {what}"),
+            Error::TooFewReplicas { wanted, got } => {
+                write!(f, "done, but only {got} of {wanted} replicas have it so far")
+            }
             Error::Unexpected(what) => write!(f, "unexpected reply: {what}"),
         }
     }

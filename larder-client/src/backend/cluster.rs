@@ -117,6 +117,22 @@ impl Cluster {
         Ok(all)
     }
 
+    /// Sends commands together to who has the first key.
+    pub(crate) async fn execute_together(&self, pipeline: &Pipeline) -> Result<Vec<Value>> {
+        let is_elsewhere = |reply: &Value| match reply {
+            Value::Failed(error) => matches!(error.code(), Some("MOVED" | "ASK" | "READONLY")),
+            _ => false,
+        };
+        let slot = pipeline.commands.iter().find_map(Command::first_key).map(hash_slot);
+        let replies = self.send(&pipeline.commands, slot).await?;
+        let Some(first) = pipeline.commands.first().filter(|_| replies.iter().any(is_elsewhere)) else {
+            return Ok(replies);
+        };
+        // By itself a command follows the redirection, and from then on the redis crate knows.
+        self.execute(first).await?;
+        self.send(&pipeline.commands, slot).await
+    }
+
     /// Sends commands of one slot together.
     async fn send(&self, commands: &[Command], slot: Option<u16>) -> Result<Vec<Value>> {
         let mut connection = self.connection().await?;

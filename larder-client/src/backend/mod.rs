@@ -46,6 +46,16 @@ impl Backend {
     }
 }
 
+impl Backend {
+    /// Sends commands once, all over one connection: in a cluster to who has the first key.
+    pub(crate) async fn execute_together(&self, pipeline: &Pipeline) -> Result<Vec<Value>> {
+        match self {
+            Backend::Cluster(cluster) => Box::pin(cluster.execute_together(pipeline)).await,
+            other => other.execute_all(pipeline).await,
+        }
+    }
+}
+
 /// MULTI, the commands and EXEC, as they are sent.
 pub(crate) fn framed(pipeline: &Pipeline) -> Vec<Command> {
     let mut commands = Vec::with_capacity(pipeline.len() + 2);
