@@ -7,7 +7,7 @@
 //! their values are there or their leases are over; those that turn out to be ours go into a further call of the loader.
 
 use crate::cache::{Cache, Draft, Seen, Shared};
-use crate::entry::{Entry, Found, Kept, Loaded, Tier};
+use crate::entry::{Entry, Found, Kept, Loaded, ShortKey, Tier};
 use crate::error::LoadError;
 use crate::forms::Others;
 use crate::key::CacheKey;
@@ -412,7 +412,7 @@ where
                 self.inner.stats.tell(Event::Unstorable { key: &one.leg.part.bytes });
             }
         }
-        let key = one.leg.part.bytes.clone();
+        let key = ShortKey::from(&one.leg.part.bytes[..]);
         let bytes = crate::cache::weight(&key, &tags, data.as_ref().map_or(0, Vec::len));
         let (etag, fresh_until, at) = (etag.map(String::into_boxed_str), Instant::now() + life, one.token.at);
         let kept = Kept { value, key, tags, etag, life, cost, fresh_until, at, bytes };

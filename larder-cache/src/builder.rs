@@ -7,7 +7,7 @@ use crate::feed;
 use crate::local::Local;
 use crate::observe::Observer;
 use crate::policy::Policy;
-use crate::store::Store;
+use crate::store::{Cover, Store};
 use crate::upkeep::{Breaker, Debts};
 use larder_client::Larder;
 use std::marker::PhantomData;
@@ -68,6 +68,7 @@ pub struct Builder<K: ?Sized, V: 'static> {
     compress_from: usize,
     value_max: usize,
     keep: u32,
+    cover: Option<Cover>,
     keys: PhantomData<fn(&K)>,
 }
 
@@ -88,6 +89,7 @@ impl<K: ?Sized + 'static, V: Send + Sync + 'static> Builder<K, V> {
             compress_from: usize::MAX,
             value_max: 64 << 20,
             keep: KEEP,
+            cover: None,
             keys: PhantomData,
         }
     }
@@ -131,22 +133,40 @@ impl<K: ?Sized + 'static, V: Send + Sync + 'static> Builder<K, V> {
         self
     }
 
+    /// Lets every invalidation (and every `set` and update) return only when so many replicas of the server that has it have
+    /// it as well, so that a fail-over to one of them does not bring back what was invalidated. That is certain only if
+    /// every replica that may be promoted is among them; without this such an entry is served until its time is over.
+    ///
+    /// If fewer replicas have it `within` this time, the call fails with
+    /// [`TooFewReplicas`](larder_client::Error::TooFewReplicas), and the entry is treated as after any failed
+    /// invalidation: this process tries it again until enough replicas have it, and does not read the entry from the backend
+    /// before. The time is part of the [policy's](Policy::backend_timeout) for a step, and at most a second. Costs one round
+    /// trip more, over a connection of its own. larder-server has no replicas yet: there every such call fails.
+    pub fn wait_replicas(mut self, replicas: u32, within: Duration) -> Builder<K, V> {
+        self.cover = (replicas > 0).then_some(Cover { replicas, within });
+        self
+    }
+
     /// Makes the cache.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a namespace that is empty or too long; with a near cache, trouble with the backend, since
+    /// [`Error::Setting`] for a namespace that is empty or too long, and for replicas where there are none or that are
+    /// waited for as long as a step may take; with a near cache, trouble with the backend, since
     /// it has to be listened to.
     pub async fn build(self) -> Result<Cache<K, V>, Error> {
         const NAMESPACE_MAX: usize = 256;
         if self.namespace.is_empty() || self.namespace.len() > NAMESPACE_MAX {
             return Err(Error::Setting(format!("a namespace has 1 to {NAMESPACE_MAX} bytes")));
         }
+        if let Some(cover) = self.cover {
+            cover.check(&self.larder, &self.policy)?;
+        }
         let partitions = if self.larder.is_cluster() { PARTITIONS } else { 1 };
         let is_embedded = self.larder.engine().is_some();
         let schema = schema_hash(self.codec.name(), &self.schema);
         let near_bytes = self.near.as_ref().map_or(0, |near| near.bytes);
         let inner = Arc::new(Inner {
-            store: Store::new(self.larder, &self.namespace, partitions, self.keep),
+            store: Store::new(self.larder, &self.namespace, partitions, self.keep).covered_by(self.cover),
             packing: Packing {
                 codec: self.codec,
                 schema,

@@ -116,7 +116,10 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
     pub async fn get(&self, key: &K) -> Result<Option<Entry<V>>, Error> {
         let bytes = Self::bytes(key)?;
         let key = bytes.as_slice();
-        if let Some(kept) = self.inner.local.get(key, Instant::now()) {
+        // Reading the clock is a good part of what a hit costs.
+        if self.inner.local.has_near()
+            && let Some(kept) = self.inner.local.get(key, Instant::now())
+        {
             self.inner.stats.served(Served::Near, &kept);
             return Ok(entry(kept, Tier::Near));
         }

@@ -1,5 +1,6 @@
 //! What a cache gives out, and what a loader gives to it.
 
+use smallvec::SmallVec;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -90,13 +91,16 @@ impl<V: PartialEq> PartialEq<V> for Entry<V> {
     }
 }
 
+/// The bytes of a key, mostly without an allocation.
+pub(crate) type ShortKey = SmallVec<[u8; 24]>;
+
 /// A value as it is kept in this process, or the fact that there is none.
 #[derive(Debug)]
 pub(crate) struct Kept<V> {
     /// `None`: not found.
     pub(crate) value: Option<V>,
     /// Its key, since the near cache looks up by a hash.
-    pub(crate) key: Box<[u8]>,
+    pub(crate) key: ShortKey,
     pub(crate) tags: Vec<Vec<u8>>,
     pub(crate) etag: Option<Box<str>>,
     /// How long it was to be fresh.

@@ -215,8 +215,6 @@
 //!   schemas share a namespace: each has its own form of an entry, and an invalidation removes all forms.
 //!
 //! The page `docs/cache.md` of the project lists what can still be stale, and for how long.
-//!
-//! Not there yet: write-back that is acknowledged by a backend.
 
 mod batch;
 mod builder;

@@ -443,7 +443,7 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Cache<K, V> {
         let token = turn.token;
         let kept_only = |value, tags, etag: Option<String>| {
             let etag = etag.map(String::into_boxed_str);
-            let (fresh_until, key) = (Instant::now() + life, work.key.clone());
+            let (fresh_until, key) = (Instant::now() + life, work.key[..].into());
             Kept { value, key, tags, etag, life, cost, fresh_until, at: token.at, bytes: 0 }
         };
         let answer = |kept| Answer { kept: Arc::new(kept), is_stale: false, tier: Tier::Source };

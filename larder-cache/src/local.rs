@@ -174,9 +174,17 @@ impl<V: Send + Sync + 'static> Local<V> {
         Some(kept)
     }
 
+    pub(crate) fn has_near(&self) -> bool {
+        self.near.is_some()
+    }
+
     /// To be taken before anything is read or loaded.
     pub(crate) fn token(&self, key: &[u8]) -> Token {
         let at = self.sweeps.count();
+        if self.near.is_none() {
+            // Nothing will ever be installed.
+            return Token { generation: 0, at };
+        }
         Token { generation: self.flights.generation(self.hash(key)), at }
     }
 

@@ -371,7 +371,7 @@ impl World {
 fn kept(key: usize, version: u64, token: Token, fresh_until: Instant) -> Arc<Kept<u64>> {
     Arc::new(Kept {
         value: Some(version),
-        key: name(key).into(),
+        key: name(key).as_slice().into(),
         tags: vec![tag_of(key)],
         etag: None,
         life: Duration::from_millis(LIFE_MS),

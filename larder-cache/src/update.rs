@@ -246,7 +246,7 @@ impl<K: CacheKey + ?Sized + 'static, V: Send + Sync + 'static> Update<K, V> {
         let bytes = crate::cache::weight(&key, &how.tags, packed.as_ref().map_or(0, Vec::len));
         let kept = Arc::new(Kept {
             value: Some(value),
-            key,
+            key: key[..].into(),
             tags: how.tags,
             etag: how.etag.map(String::into_boxed_str),
             life,

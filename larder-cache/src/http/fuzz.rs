@@ -42,7 +42,7 @@ pub(crate) fn fuzz(data: &[u8]) {
     let life = Duration::from_secs(1);
     let kept = Kept {
         value: Some(Stored::Answer(Answer::new(&response, Bytes::from_static(BODY)))),
-        key: Box::default(),
+        key: crate::entry::ShortKey::default(),
         tags: Vec::new(),
         etag: None,
         life,

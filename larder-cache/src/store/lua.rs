@@ -13,6 +13,7 @@ pub(super) struct Scripts {
     pub(super) tag: Script,
     pub(super) since: Script,
     pub(super) touch: Script,
+    pub(super) note: Script,
 }
 
 /// Era and epochs of a namespace; begins an era if `seed` is given.
@@ -315,6 +316,14 @@ redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return 1
 ";
 
+const NOTE: &str = "
+if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end
+local pairs_end = 3 + 2 * tonumber(ARGV[3])
+for n = 4, pairs_end, 2 do redis.call('HSET', KEYS[3], ARGV[n], ARGV[n + 1]) end
+for n = pairs_end + 1, #ARGV do redis.call('HDEL', KEYS[3], ARGV[n]) end
+return 1
+";
+
 impl Scripts {
     pub(super) fn new() -> Scripts {
         let script = |parts: &[&str]| Script::new(&parts.concat());
@@ -327,6 +336,7 @@ impl Scripts {
             tag: script(&[META, TAGS, FEED, TAG]),
             since: script(&[META, SINCE]),
             touch: script(&[META, LOOK, TOUCH]),
+            note: script(&[NOTE]),
         }
     }
 }

@@ -7,8 +7,11 @@
 
 mod lua;
 
+use crate::policy::Policy;
+use futures_util::future::try_join_all;
 use larder_client::{Command, Error, Kind, Larder, Pipeline, Result, Script, Subscription, Value};
 use lua::Scripts;
+use smallvec::SmallVec;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -25,6 +28,16 @@ pub(crate) enum State {
     Absent,
     Fresh,
     Stale,
+}
+
+impl State {
+    fn of(number: u8) -> State {
+        match number {
+            1 => State::Fresh,
+            2 => State::Stale,
+            _ => State::Absent,
+        }
+    }
 }
 
 /// What a look at an entry brings.
@@ -173,6 +186,22 @@ pub(crate) struct Record<'a> {
     pub(crate) data: &'a [u8],
 }
 
+/// A change of the log of a queue.
+pub(crate) struct Note<'a> {
+    pub(crate) lease: &'a [u8],
+    pub(crate) fence: &'a [u8],
+    pub(crate) log: &'a [u8],
+    pub(crate) token: &'a [u8],
+    pub(crate) number: u64,
+    /// Which one it is; each has another number.
+    pub(crate) batch: u64,
+    pub(crate) sets: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) deletes: Vec<Vec<u8>>,
+}
+
+/// The field of such a log that has the number of the last change of it.
+pub(crate) const BATCH: &[u8] = b"n";
+
 /// A namespace on a backend.
 pub(crate) struct Store {
     pub(crate) larder: Larder,
@@ -181,6 +210,29 @@ pub(crate) struct Store {
     /// Who we are in the feed.
     pub(crate) node: [u8; 8],
     keep: Vec<u8>,
+    cover: Option<Cover>,
+}
+
+/// The replicas that must have a change before it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cover {
+    pub(crate) replicas: u32,
+    pub(crate) within: Duration,
+}
+
+impl Cover {
+    /// Sees that there may be replicas, and that a step has the time to wait for them.
+    pub(crate) fn check(self, larder: &Larder, policy: &Policy) -> std::result::Result<(), crate::Error> {
+        const LONGEST: Duration = Duration::from_secs(1);
+        let refuse = |what: &str| Err(crate::Error::Setting(what.to_owned()));
+        if larder.engine().is_some() {
+            return refuse("the engine in this process has no replicas to wait for");
+        }
+        if self.within > LONGEST || self.within >= policy.backend_timeout {
+            return refuse("replicas are waited for at most a second, and less long than a step may take");
+        }
+        Ok(())
+    }
 }
 
 /// What the keys of a partition are called.
@@ -226,7 +278,13 @@ impl Store {
             partitions: (0..partitions.max(1)).map(|number| Partition::new(namespace, number)).collect(),
             node: fastrand::u64(..).to_be_bytes(),
             keep: keep.to_string().into_bytes(),
+            cover: None,
         }
+    }
+
+    /// The same, whose changes wait for replicas.
+    pub(crate) fn covered_by(self, cover: Option<Cover>) -> Store {
+        Store { cover, ..self }
     }
 
     fn partition(&self, key: &[u8]) -> &Partition {
@@ -297,7 +355,25 @@ impl Store {
     }
 
     pub(crate) async fn get(&self, key: &[u8]) -> Result<Look> {
+        if let Some(look) = self.get_here(key) {
+            return Ok(look);
+        }
         Look::parse(&mut self.run(self.get_step(key)).await?.into_list()?.into_iter())
+    }
+
+    /// The engine in this process answers without a request and a reply.
+    fn get_here(&self, key: &[u8]) -> Option<Look> {
+        let engine = self.larder.engine()?;
+        let names = self.partition(key);
+        let mut value: SmallVec<[u8; 96]> = SmallVec::from_slice(&names.value);
+        value.extend_from_slice(key);
+        let entry = engine.cache_get(&value, &names.meta)?;
+        Some(Look {
+            epoch: entry.era.map(|era| Epoch { era, seq: entry.epoch }),
+            state: State::of(entry.state),
+            left: Duration::from_millis(entry.left_ms),
+            bytes: entry.bytes,
+        })
     }
 
     pub(crate) async fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Look>> {
@@ -364,12 +440,14 @@ impl Store {
     ) -> Result<Settled> {
         let mut token = [b"!".as_slice(), guard].concat();
         token.extend(version.iter().flat_map(|version| version.to_be_bytes()));
-        Ok(match self.run(self.fill_step(key, &token, epoch, record)).await?.into_integer()? {
+        let settled = match self.run(self.fill_step(key, &token, epoch, record)).await?.into_integer()? {
             1 => Settled::Stored,
             2 => Settled::Waits,
             3 => Settled::Surpassed,
             _ => Settled::Refused,
-        })
+        };
+        self.cover(self.partition(key), epoch).await?;
+        Ok(settled)
     }
 
     pub(crate) async fn fill_many(
@@ -395,7 +473,9 @@ impl Store {
         arguments.extend(record.arguments());
         let reply = self.run(Step { name: "SET", script: &self.scripts.set, keys, arguments }).await?;
         let mut parts = reply.into_list()?.into_iter();
-        Ok((epoch_of(&mut parts)?, take_integer(&mut parts)? == 1))
+        let (epoch, is_stored) = (epoch_of(&mut parts)?, take_integer(&mut parts)? == 1);
+        self.cover(self.partition(key), epoch).await?;
+        Ok((epoch, is_stored))
     }
 
     /// Lets a fresh entry live for so long from now on, if that is longer.
@@ -416,7 +496,9 @@ impl Store {
             Drop::End(guard) => arguments.extend([b"e".to_vec(), guard.to_vec()]),
         }
         let reply = self.run(Step { name: "DROP", script: &self.scripts.drop, keys, arguments }).await?;
-        epoch_of(&mut reply.into_list()?.into_iter())
+        let epoch = epoch_of(&mut reply.into_list()?.into_iter())?;
+        self.cover(self.partition(key), epoch).await?;
+        Ok(epoch)
     }
 
     /// Invalidates tags, or everything, in all partitions; `life` is the longest that any entry may live.
@@ -424,7 +506,12 @@ impl Store {
         let steps: Vec<Step<'_>> =
             self.partitions.iter().map(|partition| self.sweep_step(partition, how, tags, life)).collect();
         let replies = self.run_all(&steps).await?.into_iter();
-        replies.map(|reply| epoch_of(&mut reply.or_failed()?.into_list()?.into_iter())).collect()
+        let epochs: Result<Vec<Epoch>> =
+            replies.map(|reply| epoch_of(&mut reply.or_failed()?.into_list()?.into_iter())).collect();
+        let epochs = epochs?;
+        let covering = self.partitions.iter().zip(&epochs).map(|(names, epoch)| self.cover(names, *epoch));
+        try_join_all(covering).await?;
+        Ok(epochs)
     }
 
     fn sweep_step(&self, names: &Partition, how: Sweep, tags: &[Vec<u8>], life: Duration) -> Step<'_> {
@@ -438,6 +525,65 @@ impl Store {
         let mut arguments = vec![seed(), self.node.to_vec(), channel, keep, millis(life), mode.to_vec()];
         arguments.extend(tags.iter().cloned());
         Step { name: "TAG", script: &self.scripts.tag, keys, arguments }
+    }
+
+    /// Waits until the replicas that must have a change have it.
+    ///
+    /// This goes over another connection than the change, and another server may have become the primary in between, one
+    /// that has never heard of it. So the epoch is asked for together with the waiting, of whoever is the primary then.
+    fn cover<'a>(&'a self, names: &'a Partition, epoch: Epoch) -> Running<'a, ()> {
+        let Some(cover) = self.cover else { return Box::pin(async { Ok(()) }) };
+        let ask = Command::new("HMGET").arg(&names.meta).args(["e", "s"]);
+        Box::pin(self.cover_by(cover, names, ask, move |meta| {
+            let mut meta = meta.into_list()?.into_iter();
+            let mut next = || meta.next().unwrap_or(Value::Null).into_bytes();
+            let (era, seq) = (next()?, next()?);
+            let seq = seq.and_then(|seq| std::str::from_utf8(&seq).ok()?.parse::<u64>().ok());
+            // In another era nothing from before is valid.
+            Ok(era.as_deref() != Some(&epoch.era) || seq.is_some_and(|seq| seq >= epoch.seq))
+        }))
+    }
+
+    /// Waits for replicas of a server whose answer says that it has the change.
+    async fn cover_by(
+        &self,
+        Cover { replicas, within }: Cover,
+        names: &Partition,
+        ask: Command,
+        has: impl FnOnce(Value) -> Result<bool>,
+    ) -> Result<()> {
+        let mark = [&names.meta[..names.meta.len() - "meta".len()], b"sync"].concat();
+        let mark = Command::new("SET").arg(mark).arg("").arg("PX").number(60_000);
+        let together = Pipeline::new().with(ask).with(mark);
+        let mut replies = self.larder.execute_and_wait(together, replicas, within).await?.into_iter();
+        let mut next = || replies.next().unwrap_or(Value::Null).or_failed();
+        let (answer, marked) = (next()?, next());
+        marked?;
+        match has(answer)? {
+            true => Ok(()),
+            false => Err(Error::Lost("another server is the primary, and has not got the change".to_owned())),
+        }
+    }
+
+    /// Sets and deletes fields of the log of a queue, if the lease still holds the token and the fence is at its number.
+    /// Returns whether they do.
+    pub(crate) async fn note(&self, note: &Note<'_>) -> Result<bool> {
+        let keys = [note.lease, note.fence, note.log].map(<[u8]>::to_vec).to_vec();
+        let mut arguments = vec![note.token.to_vec(), note.number.to_string().into_bytes()];
+        // What tells whether a server has this note.
+        let batch = note.batch.to_string().into_bytes();
+        arguments.extend([(note.sets.len() + 1).to_string().into_bytes(), BATCH.to_vec(), batch.clone()]);
+        arguments.extend(note.sets.iter().flat_map(|(field, value)| [field.clone(), value.clone()]));
+        arguments.extend(note.deletes.iter().cloned());
+        let step = Step { name: "NOTE", script: &self.scripts.note, keys, arguments };
+        let is_ours = self.run(step).await?.into_bool()?;
+        if let Some(cover) = self.cover.filter(|_| is_ours) {
+            let ask = Command::new("HGET").arg(note.log).arg(BATCH);
+            let has = move |answer: Value| Ok(answer.as_bytes() == Some(&batch));
+            let covering: Running<'_, ()> = Box::pin(self.cover_by(cover, &self.partitions[0], ask, has));
+            covering.await?;
+        }
+        Ok(is_ours)
     }
 
     /// What has changed in a partition after an epoch.
@@ -542,11 +688,7 @@ impl Record<'_> {
 impl Look {
     fn parse(parts: &mut impl Iterator<Item = Value>) -> Result<Look> {
         let epoch = take_epoch(parts)?;
-        let state = match take_integer(parts)? {
-            1 => State::Fresh,
-            2 => State::Stale,
-            _ => State::Absent,
-        };
+        let state = State::of(u8::try_from(take_integer(parts)?).unwrap_or(0));
         let left = Duration::from_millis(u64::try_from(take_integer(parts)?).unwrap_or(0));
         let bytes = parts.next().unwrap_or(Value::Null).into_bytes()?.unwrap_or_default();
         Ok(Look { epoch, state, left, bytes })

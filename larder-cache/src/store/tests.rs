@@ -70,6 +70,7 @@ impl Side {
                 format!("{}", epochs[0].seq)
             }
             10 => format!("{}", store.touch(key, step.life).await.unwrap()),
+            12 => note(store, step, &tags).await,
             _ => {
                 let since = store.since(0, step.since).await.unwrap();
                 let told = |change: &Change| {
@@ -80,6 +81,28 @@ impl Side {
             }
         }
     }
+}
+
+/// Writes down something in the log of a queue that may be another one's.
+async fn note(store: &Store, step: &Deed, tags: &[Vec<u8>]) -> String {
+    let larder = &store.larder;
+    let [lease, fence, log] = ["lease", "fence", "queue"].map(|word| store.side_key(word));
+    larder.set(&lease, TOKENS[step.token]).await.unwrap();
+    larder.set(&fence, (step.since % 3).to_string()).await.unwrap();
+    let note = Note {
+        lease: &lease,
+        fence: &fence,
+        log: &log,
+        token: TOKENS[step.key],
+        number: u64::from(!step.is_stale_allowed),
+        batch: step.since,
+        sets: tags.iter().map(|tag| (tag.clone(), step.data.clone())).collect(),
+        deletes: TAGS[step.tags.len()..].iter().map(|tag| tag.to_vec()).collect(),
+    };
+    let done = store.note(&note).await;
+    let mut held = larder.hgetall(&log).await.unwrap();
+    held.sort();
+    format!("{done:?} {held:?}")
 }
 
 fn shown(look: &Look) -> String {
@@ -111,7 +134,7 @@ impl Deed {
         let tags = (0..random.usize(..3)).map(|_| random.usize(..3)).collect();
         Deed {
             // Loads and fills are the most interesting.
-            kind: [0, 0, 1, 1, 1, 2, 2, 2, 3, 4, 5, 6, 6, 7, 8, 8, 8, 9, 10, 11][random.usize(..20)],
+            kind: [0, 0, 1, 1, 1, 2, 2, 2, 3, 4, 5, 6, 6, 7, 8, 8, 8, 9, 10, 11, 12, 12][random.usize(..22)],
             key: random.usize(..3),
             token: random.usize(..3),
             tags,

@@ -1,9 +1,9 @@
 //! What happens to a change, from the put to the sink.
 
+use super::journal::{Journal, Remote};
 use super::log::Record;
 use super::owner::{Claim, Owner};
 use super::queue::{Failure, Item, Landed, Queue, Waiter};
-use super::writer::Writer;
 use super::{
     Ack, Change, DeadLetter, Drained, OnFull, Outcome, Sink, WriteBack, WriteBackError, WriteBackStats,
 };
@@ -38,8 +38,8 @@ pub(super) struct Shared<K: 'static, V: 'static> {
     pub(super) sink: Arc<dyn AnySink<K, V>>,
     pub(super) state: Mutex<State<K, V>>,
     pub(super) turns: Box<[tokio::sync::Mutex<()>]>,
-    pub(super) writer: Option<Writer>,
-    pub(super) owner: Owner,
+    pub(super) journal: Option<Journal>,
+    pub(super) owner: Arc<Owner>,
     /// There is something to flush, or somebody is in a hurry.
     pub(super) work: Arc<Notify>,
     /// There may be room again.
@@ -55,6 +55,8 @@ pub(super) struct State<K, V> {
     /// Puts on their way into the queue.
     pub(super) admitted: usize,
     pub(super) is_closed: bool,
+    /// What the backend has of the queue is to be read before anything is changed.
+    pub(super) is_unread: bool,
     pub(super) is_over: bool,
     /// Whoever wants all to be flushed at once.
     pub(super) hurries: usize,
@@ -143,7 +145,7 @@ where
         let life = shared.cache.policy.life(how.ttl);
         let kept = Kept {
             value,
-            key: name,
+            key: name[..].into(),
             tags: how.tags,
             etag: how.etag.map(String::into_boxed_str),
             life,
@@ -234,23 +236,24 @@ where
         room: Room<'_, K, V>,
         waiter: Option<Waiter>,
     ) -> Result<u64, WriteBackError> {
-        if !self.owner.is_ours() {
+        let fence = self.owner.fence();
+        if !self.owner.is_ours() || self.state.lock().is_unread {
             return Err(WriteBackError::NotOwner);
         }
         let value = self.pack(&kept)?;
         let seq = {
             let mut state = self.state.lock();
-            state.queue.seq += 1;
+            state.queue.seq = state.queue.seq.max(first_of(fence)) + 1;
             state.stats.taken += 1;
             state.queue.seq
         };
-        let item = Item { seq, fence: self.owner.fence(), key, kept };
+        let item = Item { seq, fence, key, kept };
         if room.is_through && self.pending(&item.kept.key).is_none() {
             return self.write_through(item, waiter).await;
         }
-        if let Some(writer) = &self.writer {
+        if let Some(journal) = &self.journal {
             let record = Record::Change { seq, key: log_key(&item.key)?, value };
-            writer.write(vec![record]).await.map_err(WriteBackError::Log)?;
+            journal.write(vec![record]).await?;
         }
         let kept = Arc::clone(&item.kept);
         {
@@ -400,8 +403,8 @@ where
                 }
             }
         }
-        if let Some(writer) = &self.writer {
-            writer.close().await;
+        if let Some(journal) = &self.journal {
+            journal.close().await;
         }
         self.owner.release().await;
     }
@@ -457,8 +460,8 @@ where
                 }
             }
         }
-        if let Some(writer) = &self.writer {
-            writer.note(records);
+        if let Some(journal) = &self.journal {
+            journal.note(records);
         }
         self.space.notify_waiters();
         self.bury(&dead).await;
@@ -482,10 +485,10 @@ where
                 state.queue.dead.get(seq).map(|refused| (refused.item.clone(), refused.why.clone()))
             };
             let Some((item, why)) = found else { continue };
-            if let (Some(writer), Ok(key), Ok(value)) =
-                (&self.writer, log_key(&item.key), self.pack(&item.kept))
+            if let (Some(journal), Ok(key), Ok(value)) =
+                (&self.journal, log_key(&item.key), self.pack(&item.kept))
             {
-                writer.note(vec![Record::Dead { seq: *seq, key, value, why }]);
+                journal.note(vec![Record::Dead { seq: *seq, key, value, why }]);
             }
             let _turn = self.turn(&item.kept.key).lock().await;
             if !self.state.lock().queue.has(&item.kept.key) {
@@ -505,25 +508,60 @@ where
     /// Numbers begin with the fence, so that they go up even if nobody has written down the last one.
     pub(super) fn count_from(&self, fence: u64) {
         let mut state = self.state.lock();
-        state.queue.seq = state.queue.seq.max(fence << 40);
+        state.queue.seq = state.queue.seq.max(first_of(fence));
     }
 
     /// Renews the lease, or asks for it again.
     async fn own(&self) {
         // An error is no answer: the lease lasts for as long as it does.
-        let Ok(false) = self.owner.renew().await else { return };
+        let is_ours = match self.owner.renew().await {
+            Ok(is_ours) => is_ours,
+            Err(_) => return,
+        };
+        if let Some(Journal::Backend(remote)) = &self.journal {
+            return self.own_again(is_ours, remote).await;
+        }
+        if is_ours {
+            return;
+        }
         let Ok(claim) = self.owner.claim().await else { return };
         if claim == Claim::Refused {
             return;
         }
         self.count_from(self.owner.fence());
-        if let Some(writer) = &self.writer {
-            writer.note(vec![Record::Owner { fence: self.owner.fence(), token: self.owner.token.clone() }]);
+        if let Some(journal) = &self.journal {
+            journal.note(vec![Record::Owner { fence: self.owner.fence(), token: self.owner.token.clone() }]);
         }
         if claim == Claim::Taken {
             self.give_up(SOMEBODY_ELSE).await;
         }
         self.work.notify_one();
+    }
+
+    /// The same for a queue that is kept in the backend: once the lease is lost what is there is right, and what is here
+    /// is not.
+    async fn own_again(&self, is_ours: bool, remote: &Remote) {
+        if !is_ours {
+            {
+                let mut state = self.state.lock();
+                state.is_unread = true;
+                state.queue.forget(SOMEBODY_ELSE);
+            }
+            self.space.notify_waiters();
+            if !matches!(self.owner.claim().await, Ok(Claim::Continued | Claim::Taken)) {
+                return;
+            }
+        }
+        if !self.state.lock().is_unread {
+            return;
+        }
+        self.count_from(self.owner.fence());
+        // If it fails it is tried again with the next renewal.
+        let Ok(wanted) = Remote::read(&self.cache.inner.store, remote.log(), true).await else { return };
+        if self.resume(wanted, Claim::Continued).await.is_ok() {
+            self.state.lock().is_unread = false;
+            self.work.notify_one();
+        }
     }
 
     /// Waits until all there is now is flushed or given up.
@@ -595,9 +633,9 @@ where
             self.enter(key.clone(), Arc::clone(&kept), room, None).await.map(|_| true)
         };
         let entered = entered.await;
-        match (&entered, &self.writer) {
+        match (&entered, &self.journal) {
             // If this is lost, the letter is there again after a restart.
-            (Ok(true), Some(writer)) => writer.note(vec![Record::Done { seq, key: log_key(&key)? }]),
+            (Ok(true), Some(journal)) => journal.note(vec![Record::Done { seq, key: log_key(&key)? }]),
             (Ok(true), None) => {}
             _ => _ = self.state.lock().queue.dead.insert(seq, refused),
         }
@@ -607,9 +645,9 @@ where
     pub(super) async fn discard(&self, seq: u64) -> Result<bool, WriteBackError> {
         let key = self.state.lock().queue.dead.get(&seq).map(|refused| refused.item.key.clone());
         let Some(key) = key else { return Ok(false) };
-        if let Some(writer) = &self.writer {
+        if let Some(journal) = &self.journal {
             let done = Record::Done { seq, key: log_key(&key)? };
-            writer.write(vec![done]).await.map_err(WriteBackError::Log)?;
+            journal.write(vec![done]).await?;
         }
         let is_gone = self.state.lock().queue.dead.remove(&seq).is_some();
         self.space.notify_waiters();
@@ -624,6 +662,11 @@ impl<K, V> std::ops::Drop for Hurry<'_, K, V> {
     fn drop(&mut self) {
         self.0.state.lock().hurries -= 1;
     }
+}
+
+/// The number before the first change of an owner.
+fn first_of(fence: u64) -> u64 {
+    fence << 40
 }
 
 /// The bytes of a key in the log.

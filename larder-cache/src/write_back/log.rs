@@ -111,7 +111,7 @@ impl Record {
 }
 
 /// The bytes of a frame.
-fn frame(records: &[Record]) -> Vec<u8> {
+pub(super) fn frame(records: &[Record]) -> Vec<u8> {
     let mut bytes = vec![0; HEAD];
     records.iter().for_each(|record| record.write(&mut bytes));
     let (head, body) = bytes.split_at_mut(HEAD);
@@ -123,7 +123,7 @@ fn frame(records: &[Record]) -> Vec<u8> {
 }
 
 /// The records of the frame that begins here, and its length; `None` if it is not whole.
-fn unframe(bytes: &[u8]) -> Option<(Vec<Record>, usize)> {
+pub(super) fn unframe(bytes: &[u8]) -> Option<(Vec<Record>, usize)> {
     let head = bytes.first_chunk::<HEAD>()?;
     let word = |at: usize| u32::from_be_bytes(std::array::from_fn(|n| head[at + n]));
     let length = word(0) as usize;
@@ -332,7 +332,7 @@ pub(super) struct Wanted {
 pub(super) type Dead = (Vec<u8>, Option<Vec<u8>>, String);
 
 impl Wanted {
-    fn take(&mut self, record: &Record) {
+    pub(super) fn take(&mut self, record: &Record) {
         match record.clone() {
             Record::Change { seq, key, value } => {
                 self.seq = self.seq.max(seq);

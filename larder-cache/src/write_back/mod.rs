@@ -19,6 +19,7 @@
 
 mod flush;
 mod inspect;
+mod journal;
 mod log;
 mod open;
 mod owner;
@@ -52,6 +53,11 @@ pub enum Ack {
     Local,
     /// The log is on the disk: it survives the loss of power too.
     LocalFsync,
+    /// The backend has it: it survives the loss of this process and of its machine, and whatever process next opens the queue
+    /// goes on with it. It is as safe as the backend is: what larder-server or redis-server lose, with the persistence that they
+    /// are set to, is lost. With [replicas to wait for](crate::Builder::wait_replicas) these have it, too. The backend must not
+    /// evict it: a `maxmemory-policy` of `noeviction` or one of `volatile-...`, for what is not flushed has no time to live.
+    Backend,
     /// The source has it: as write-through, but in batches.
     Source,
 }
@@ -245,7 +251,8 @@ impl<V> WriteBack<V> {
         self
     }
 
-    /// When a put is acknowledged. [`Ack::Local`] and [`Ack::LocalFsync`] need a [log](WriteBack::log).
+    /// When a put is acknowledged. [`Ack::Local`] and [`Ack::LocalFsync`] need a [log](WriteBack::log);
+    /// [`Ack::Backend`] has one in the backend, and no other.
     pub fn ack(mut self, ack: Ack) -> WriteBack<V> {
         self.ack = ack;
         self
@@ -257,7 +264,7 @@ impl<V> WriteBack<V> {
         self
     }
 
-    /// Opens a log that is damaged in the middle as well, with what can still be read of it. Changes may be missing.
+    /// Opens a log that is damaged as well, with what can still be read of it. Changes may be missing.
     pub fn salvage(mut self) -> WriteBack<V> {
         self.salvages = true;
         self

@@ -1,6 +1,7 @@
 //! Opening a queue, and going on with what its log has.
 
 use super::flush::{Alive, SOMEBODY_ELSE, Shared, State, TURNS, keep_entries, keep_lease};
+use super::journal::{Journal, Remote};
 use super::log::{Log, Record, Unusable, Wanted};
 use super::owner::{Claim, Owner};
 use super::queue::{Item, Queue, Refused};
@@ -32,7 +33,11 @@ where
         let what = "a write-back queue that acknowledges what is in its log needs one".to_owned();
         return Err(WriteBackError::Cache(Error::Setting(what)));
     }
-    let (log, wanted) = match how.log.clone() {
+    if how.ack == Ack::Backend && how.log.is_some() {
+        let what = "a write-back queue that acknowledges what is in the backend has no other log".to_owned();
+        return Err(WriteBackError::Cache(Error::Setting(what)));
+    }
+    let (log, mut wanted) = match how.log.clone() {
         Some(path) => {
             let (is_synced, salvages) = (how.ack == Ack::LocalFsync, how.salvages);
             let opening = tokio::task::spawn_blocking(move || open_log(&path, is_synced, salvages));
@@ -46,19 +51,28 @@ where
     let store = &cache.inner.store;
     let side =
         |word: &str| store.side_key(&format!("wb:{}:{word}", crate::store::escape(how.name.as_bytes())));
+    let place = side("log");
     let owner = Owner::new(store.larder.clone(), side, token.clone(), how.lease, wanted.fence);
-    let claim = claim(&owner).await?;
-    let writer =
-        log.map(Writer::start).transpose().map_err(|error| WriteBackError::Log(error.to_string()))?;
-    if let Some(writer) = &writer {
-        let fence = owner.fence();
-        writer.write(vec![Record::Owner { fence, token }]).await.map_err(WriteBackError::Log)?;
+    let owner = Arc::new(owner);
+    let mut claim = claim(&owner).await?;
+    let journal = if how.ack == Ack::Backend {
+        // From here on nobody else changes it.
+        wanted = Remote::read(store, &place, how.salvages).await?;
+        claim = Claim::Continued;
+        Some(Journal::Backend(Remote::start(&cache.inner, &owner, place, &wanted)))
+    } else {
+        let writer = log.map(Writer::start).transpose();
+        writer.map_err(|error| WriteBackError::Log(error.to_string()))?.map(Journal::File)
+    };
+    if let Some(journal) = &journal {
+        journal.write(vec![Record::Owner { fence: owner.fence(), token }]).await?;
     }
     let work = Arc::new(Notify::new());
     let state = State {
         queue: Queue::new(wanted.seq),
         admitted: 0,
         is_closed: false,
+        is_unread: false,
         is_over: false,
         hurries: 0,
         stats: WriteBackStats::default(),
@@ -69,7 +83,7 @@ where
         sink: Arc::new(sink),
         state: Mutex::new(state),
         turns: (0..TURNS).map(|_| tokio::sync::Mutex::new(())).collect(),
-        writer,
+        journal,
         owner,
         work: Arc::clone(&work),
         space: Notify::new(),
@@ -148,7 +162,7 @@ where
     }
 
     /// Goes on with what a former process has left.
-    async fn resume(&self, wanted: Wanted, claim: Claim) -> Result<(), WriteBackError> {
+    pub(super) async fn resume(&self, wanted: Wanted, claim: Claim) -> Result<(), WriteBackError> {
         let fence = self.owner.fence();
         let unusable = |why: String| WriteBackError::Log(format!("a change cannot be read: {why}"));
         let mut pending: Vec<_> = wanted.pending.into_iter().collect();
@@ -164,7 +178,11 @@ where
             let (key, kept) = self.unpack(&key, value.as_deref()).map_err(unusable)?;
             let kept = Arc::new(kept);
             shown.push((seq, Arc::clone(&kept)));
-            self.state.lock().queue.push(Item { seq, fence, key, kept }, None, now);
+            let mut state = self.state.lock();
+            // A change that has come meanwhile is newer.
+            if state.queue.newest(&kept.key).is_none_or(|newest| newest.seq <= seq) {
+                state.queue.push(Item { seq, fence, key, kept }, None, now);
+            }
         }
         if claim == Claim::Taken {
             self.give_up(SOMEBODY_ELSE).await;

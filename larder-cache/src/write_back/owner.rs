@@ -56,6 +56,14 @@ impl Owner {
         Owner { larder, lease_key, fence_key, token, lease, state }
     }
 
+    pub(super) fn lease_key(&self) -> &[u8] {
+        &self.lease_key
+    }
+
+    pub(super) fn fence_key(&self) -> &[u8] {
+        &self.fence_key
+    }
+
     /// The number that goes with changes.
     pub(super) fn fence(&self) -> u64 {
         self.state.lock().fence

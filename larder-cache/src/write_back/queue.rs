@@ -130,7 +130,7 @@ impl<K: Clone, V> Queue<K, V> {
     /// Puts a change in; returns whether it took the place of one.
     pub(super) fn push(&mut self, item: Item<K, V>, waiter: Option<Waiter>, now: Instant) -> bool {
         self.seq = self.seq.max(item.seq);
-        let name = item.kept.key.clone();
+        let name: Box<[u8]> = item.kept.key[..].into();
         let slot = self.slots.entry(name.clone()).or_insert_with(|| Slot {
             flying: None,
             newest: None,
@@ -223,6 +223,16 @@ impl<K: Clone, V> Queue<K, V> {
             true => self.ready.push_back((name.into(), now)),
             false => _ = self.slots.remove(name),
         }
+    }
+
+    /// Forgets everything, because it is somebody else's; those who wait are told `why`.
+    pub(super) fn forget(&mut self, why: &str) {
+        for slot in std::mem::take(&mut self.slots).values_mut() {
+            slot.tell(u64::MAX, &Err(why.to_owned()));
+        }
+        self.ready.clear();
+        self.waiting.clear();
+        self.dead.clear();
     }
 
     /// Gives up all that waits, because of `why`; returns their numbers and keys.

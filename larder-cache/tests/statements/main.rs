@@ -12,6 +12,7 @@ mod freshness;
 mod http;
 mod install;
 mod observing;
+mod replicas;
 mod schemas;
 mod support;
 mod tags;

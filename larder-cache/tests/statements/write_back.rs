@@ -308,30 +308,43 @@ async fn g6_closing_flushes_and_tells_what_is_left_and_the_next_one_goes_on_with
         let log = directory.path().join("log");
         let larder = backend.node().await;
         let local = || how().log(&log).ack(Ack::LocalFsync);
-        let queue = open(&larder, &table, local()).await;
-        put(&queue, "a", 1).await;
-        put(&queue, "b", 2).await;
-        queue.delete("b".to_owned()).await.expect("it is taken");
-        assert_eq!(queue.close(MS * 30).await, Drained { left: 2, dead: 0 }, "{}", backend.name);
-        assert_eq!(queue.put("c".to_owned(), 3).await, Err(WriteBackError::Closed));
-        cache(&larder).await.clear().await.expect("it works");
-        let queue = open(&larder, &table, local()).await;
-        assert_eq!(queue.stats().pending, 2);
-        // What is left is read, and what comes now is newer.
-        assert_eq!(value(queue.cache(), "a").await, Some(1));
-        put(&queue, "a", 5).await;
-        table.go_down(false);
-        assert_eq!(queue.close(SECOND * 60).await, Drained { left: 0, dead: 0 });
-        assert_eq!((table.of("a").last(), table.of("b").last()), (Some(&Some(5)), Some(&None)));
-        let queue = open(&larder, &table, local()).await;
-        assert_eq!(queue.stats().pending, 0);
-        put(&queue, "a", 6).await;
-        all_flushed(&queue).await;
-        let lines = table.lines();
-        let [.., before, last] = &lines[..] else { panic!("{lines:?}") };
-        assert!(last.2 > before.2 && last.3 > before.3, "numbers and fences go up: {lines:?}");
+        goes_on_with_what_is_left(&larder, &table, local, backend.name).await;
+        let there = || how().name("there").ack(Ack::Backend);
+        goes_on_with_what_is_left(&larder, &Table::default(), there, backend.name).await;
     })
     .await;
+}
+
+async fn goes_on_with_what_is_left(
+    larder: &Larder,
+    table: &Table,
+    how: impl Fn() -> WriteBack<u64>,
+    name: &str,
+) {
+    table.go_down(true);
+    let queue = open(larder, table, how()).await;
+    put(&queue, "a", 1).await;
+    put(&queue, "b", 2).await;
+    queue.delete("b".to_owned()).await.expect("it is taken");
+    assert_eq!(queue.close(MS * 30).await, Drained { left: 2, dead: 0 }, "{name}");
+    assert_eq!(queue.put("c".to_owned(), 3).await, Err(WriteBackError::Closed));
+    cache(larder).await.clear().await.expect("it works");
+    let queue = open(larder, table, how()).await;
+    assert_eq!(queue.stats().pending, 2);
+    // What is left is read, and what comes now is newer.
+    assert_eq!(value(queue.cache(), "a").await, Some(1));
+    put(&queue, "a", 5).await;
+    table.go_down(false);
+    assert_eq!(queue.close(SECOND * 60).await, Drained { left: 0, dead: 0 });
+    assert_eq!((table.of("a").last(), table.of("b").last()), (Some(&Some(5)), Some(&None)));
+    let queue = open(larder, table, how()).await;
+    assert_eq!(queue.stats().pending, 0);
+    put(&queue, "a", 6).await;
+    all_flushed(&queue).await;
+    let lines = table.lines();
+    let [.., before, last] = &lines[..] else { panic!("{lines:?}") };
+    assert!(last.2 > before.2 && last.3 > before.3, "numbers and fences go up: {lines:?}");
+    queue.close(SECOND * 60).await;
 }
 
 #[tokio::test]
@@ -343,6 +356,8 @@ async fn g6_a_log_that_cannot_be_used_is_told_of() {
         opened.map(|_| ()).expect_err("it does not open").to_string()
     };
     assert!(try_open(how().ack(Ack::LocalFsync)).await.contains("needs one"));
+    let both = how().ack(Ack::Backend).log(directory.path().join("log"));
+    assert!(try_open(both).await.contains("no other log"));
     let nowhere = directory.path().join("none/log");
     assert!(try_open(how().log(&nowhere)).await.contains("none/log"));
     let foreign = directory.path().join("foreign");
@@ -392,6 +407,62 @@ async fn g7_what_another_owner_may_have_overtaken_is_not_flushed_but_a_dead_lett
         assert_eq!(queue.stats().pending, 0, "{}", backend.name);
         assert!(queue.dead_letters()[0].why().contains("another process"));
         assert_eq!(table.of("k"), [Some(2)]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn g7_who_has_lost_the_queue_acknowledges_nothing_and_goes_on_with_what_others_left() {
+    on_all(async |backend| {
+        let table = Table::default();
+        table.go_down(true);
+        let (one, other) = (backend.node().await, backend.node().await);
+        let there = || how().ack(Ack::Backend).lease(SECOND * 3);
+        let queue = open(&one, &table, there()).await;
+        put(&queue, "k", 1).await;
+        put(&queue, "left", 7).await;
+        // As if it had been asleep for so long that its lease is over.
+        let leases = other.scan("*:wb:main:owner").collect().await.expect("it answers");
+        let mine = |key: &&Vec<u8>| String::from_utf8_lossy(key).contains("g7_who_has_lost");
+        let lease = leases.iter().find(mine).expect("there is one");
+        other.del(&[lease]).await.expect("it answers");
+        let next = open(&other, &table, there()).await;
+        assert_eq!(next.stats().pending, 2, "{}", backend.name);
+        put(&next, "k", 2).await;
+        assert_eq!(queue.put("k".to_owned(), 3).await, Err(WriteBackError::NotOwner), "{}", backend.name);
+        assert_eq!(value(next.cache(), "k").await, Some(2));
+        assert_eq!(next.close(MS * 30).await.left, 2);
+        // The first one has the queue again, and what the other one has left.
+        until("it is taken again", async || queue.put("more".to_owned(), 4).await.is_ok()).await;
+        table.go_down(false);
+        until("all is flushed", async || queue.stats().pending == 0).await;
+        for (key, last) in [("k", 2), ("left", 7), ("more", 4)] {
+            assert_eq!(table.of(key).last(), Some(&Some(last)), "{key} on {}", backend.name);
+        }
+        assert!(!table.of("k").contains(&Some(3)));
+        queue.close(SECOND * 60).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn g4_dead_letters_stay_in_the_backend_until_they_are_discarded() {
+    on_all(async |backend| {
+        let table = Table::default();
+        table.dislike(Some(Outcome::Rejected("never".to_owned())));
+        let larder = backend.node().await;
+        let there = || how().ack(Ack::Backend);
+        let queue = open(&larder, &table, there()).await;
+        put(&queue, "bad", 1).await;
+        assert_eq!(queue.flush().await, Err(WriteBackError::Source("never".to_owned())));
+        assert_eq!(queue.close(SECOND * 60).await, Drained { left: 0, dead: 1 }, "{}", backend.name);
+        let queue = open(&larder, &table, there()).await;
+        let letters = queue.dead_letters();
+        let [letter] = &letters[..] else { panic!("{letters:?}") };
+        assert_eq!((letter.why(), letter.change().value()), ("never", Some(&1)));
+        assert!(queue.discard(letter.change().seq()).await.expect("it answers"));
+        queue.close(SECOND * 60).await;
+        assert!(open(&larder, &table, there()).await.dead_letters().is_empty(), "{}", backend.name);
     })
     .await;
 }
@@ -448,8 +519,15 @@ async fn a_process_that_is_killed() {
     let first: u64 = std::env::var("LARDER_CACHE_FIRST").expect("it is set").parse().expect("a number");
     let lines = Path::new(&directory).join("source");
     let file = std::fs::OpenOptions::new().append(true).create(true).open(lines).expect("it opens");
-    let larder = Larder::open("embedded://").await.expect("it opens");
-    let how = WriteBack::new().batch(4, MS * 2).log(Path::new(&directory).join("log")).ack(Ack::LocalFsync);
+    let how = WriteBack::new().batch(4, MS * 2);
+    let (larder, how) = match std::env::var("LARDER_CACHE_AT") {
+        Ok(url) => (Larder::open(&url).await, how.lease(MS * 300).ack(Ack::Backend)),
+        Err(_) => {
+            let log = Path::new(&directory).join("log");
+            (Larder::open("embedded://").await, how.log(log).ack(Ack::LocalFsync))
+        }
+    };
+    let larder = larder.expect("it opens");
     let queue = cache(&larder).await.write_back(Lines(Mutex::new(file)), how).await.expect("it opens");
     if first == 0 {
         assert_eq!(queue.close(SECOND * 60).await, Drained { left: 0, dead: 0 });
@@ -483,8 +561,10 @@ struct Known {
     tried: Vec<String>,
 }
 
-fn child(directory: &Path, first: u64) -> std::process::Child {
+/// A process that keeps a log of its own, or changes in the backend at a URL.
+fn child(directory: &Path, at: Option<&str>, first: u64) -> std::process::Child {
     std::process::Command::new(std::env::current_exe().expect("we run"))
+        .envs(at.map(|url| ("LARDER_CACHE_AT", url)))
         .args(["--exact", "write_back::a_process_that_is_killed", "--nocapture"])
         .env("LARDER_CACHE_KILLED", directory)
         .env("LARDER_CACHE_FIRST", first.to_string())
@@ -497,11 +577,27 @@ fn child(directory: &Path, first: u64) -> std::process::Child {
 #[test]
 fn g1_g2_g8_nothing_acknowledged_is_lost_whenever_the_process_is_killed() {
     let kills = if std::env::var_os("LARDER_CACHE_FULL").is_some() { 500 } else { 12 };
+    kill_again_and_again(kills, "their logs", None);
+}
+
+#[test]
+fn g1_g2_g7_g8_what_the_backend_has_acknowledged_the_next_process_goes_on_with() {
+    if std::env::var_os("LARDER_CACHE_URL").is_some() {
+        return;
+    }
+    let kills = if std::env::var_os("LARDER_CACHE_FULL").is_some() { 60 } else { 6 };
+    for (name, server) in testkit::Server::of_each_kind() {
+        kill_again_and_again(kills, name, Some(&crate::support::url(&server)));
+    }
+}
+
+/// Kills processes one after the other, each of which goes on with what the one before has left.
+fn kill_again_and_again(kills: u64, name: &str, at: Option<&str>) {
     let directory = TempDir::new();
     let mut known: HashMap<String, Known> = HashMap::new();
     let (mut acknowledged, mut idle) = (0, 0);
     for round in 0..kills {
-        let mut process = child(directory.path(), 1 + round * 1_000_000);
+        let mut process = child(directory.path(), at, 1 + round * 1_000_000);
         let pid = process.id();
         let mut lines = std::io::BufReader::new(process.stderr.take().expect("it is piped")).lines();
         let mut before = 0;
@@ -543,7 +639,7 @@ fn g1_g2_g8_nothing_acknowledged_is_lost_whenever_the_process_is_killed() {
         acknowledged += before;
         idle += u32::from(before == 0);
     }
-    assert!(child(directory.path(), 0).wait().expect("it ends").success(), "the rest is flushed");
+    assert!(child(directory.path(), at, 0).wait().expect("it ends").success(), "the rest is flushed");
     let source = std::fs::read_to_string(directory.path().join("source")).expect("it is there");
     let mut stored: HashMap<&str, (&str, u64)> = HashMap::new();
     for line in source.lines() {
@@ -559,5 +655,7 @@ fn g1_g2_g8_nothing_acknowledged_is_lost_whenever_the_process_is_killed() {
         assert!(is_right, "{key}: {last:?}, but {acknowledged:?} was acknowledged, and then {tried:?} tried");
     }
     assert!(acknowledged > kills, "{acknowledged} acknowledged");
-    eprintln!("measured: {kills} kills, {acknowledged} changes acknowledged, {idle} killed before the first");
+    eprintln!(
+        "measured: {name}: {kills} kills, {acknowledged} changes acknowledged, {idle} killed before the first"
+    );
 }
