@@ -130,6 +130,11 @@ pub(crate) fn medians(rounds: &[Round]) -> Round {
     }
 }
 
+/// The median of the ratios of rounds that followed each other: a machine that gets slower for a minute does so to both.
+fn ratio(of: &[Round], to: &[Round], figure: impl Fn(&Round) -> f64) -> f64 {
+    median(of.iter().zip(to).map(|(of, to)| figure(of) / figure(to)).collect())
+}
+
 /// How many of a thousand evenly spread keys are missing.
 fn missing(server: &Server, keys: usize) -> usize {
     let step = (keys / 1000).max(1);
@@ -177,18 +182,19 @@ pub(crate) fn run(plan: &Plan) -> Result<Section, String> {
                 rounds.push(round(server, workload, shape)?);
             }
         }
-        let [redis, ours] = rounds.map(|rounds| medians(&rounds));
-        for ((name, _), median) in servers.iter().zip([redis, ours]) {
+        for ((name, _), rounds_of) in servers.iter().zip(&rounds) {
+            let median = medians(rounds_of);
             let mut cells = vec![workload.name.to_owned(), (*name).to_owned(), format!("{:.0}", median.rate)];
             cells.push(format!("{:.3}", median.cpu_us));
             cells.extend(median.latency_ms.map(|ms| format!("{ms:.3}")));
-            cells.push(format!("{:.2}", redis.cpu_us / median.cpu_us));
+            cells.push(format!("{:.2}", ratio(&rounds[0], rounds_of, |round| round.cpu_us)));
             section.row(cells);
         }
-        section.judge(&format!("cost/{}", workload.name), redis.cpu_us / ours.cpu_us);
-        section.judge(&format!("rate/{}", workload.name), ours.rate / redis.rate);
-        section.judge(&format!("p50/{}", workload.name), ours.latency_ms[0] / redis.latency_ms[0]);
-        section.judge(&format!("p99/{}", workload.name), ours.latency_ms[1] / redis.latency_ms[1]);
+        let [redis, ours] = &rounds;
+        section.judge(&format!("cost/{}", workload.name), ratio(redis, ours, |round| round.cpu_us));
+        section.judge(&format!("rate/{}", workload.name), ratio(ours, redis, |round| round.rate));
+        section.judge(&format!("p50/{}", workload.name), ratio(ours, redis, |round| round.latency_ms[0]));
+        section.judge(&format!("p99/{}", workload.name), ratio(ours, redis, |round| round.latency_ms[1]));
     }
     Ok(section)
 }
