@@ -318,8 +318,11 @@ return 1
 
 const NOTE: &str = "
 if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end
-local pairs_end = 3 + 2 * tonumber(ARGV[3])
-for n = 4, pairs_end, 2 do redis.call('HSET', KEYS[3], ARGV[n], ARGV[n + 1]) end
+local last = redis.call('HGET', KEYS[3], 'n')
+if last and last >= ARGV[3] then return 0 end
+redis.call('HSET', KEYS[3], 'n', ARGV[3])
+local pairs_end = 4 + 2 * tonumber(ARGV[4])
+for n = 5, pairs_end, 2 do redis.call('HSET', KEYS[3], ARGV[n], ARGV[n + 1]) end
 for n = pairs_end + 1, #ARGV do redis.call('HDEL', KEYS[3], ARGV[n]) end
 return 1
 ";

@@ -193,14 +193,14 @@ pub(crate) struct Note<'a> {
     pub(crate) log: &'a [u8],
     pub(crate) token: &'a [u8],
     pub(crate) number: u64,
-    /// Which one it is; each has another number.
-    pub(crate) batch: u64,
+    /// Counts the notes of an owner. One that comes after a later one has no effect.
+    pub(crate) step: u64,
     pub(crate) sets: Vec<(Vec<u8>, Vec<u8>)>,
     pub(crate) deletes: Vec<Vec<u8>>,
 }
 
-/// The field of such a log that has the number of the last change of it.
-pub(crate) const BATCH: &[u8] = b"n";
+/// The field of such a log that says which change of it was the last.
+pub(crate) const STEP: &[u8] = b"n";
 
 /// A namespace on a backend.
 pub(crate) struct Store {
@@ -570,16 +570,16 @@ impl Store {
     pub(crate) async fn note(&self, note: &Note<'_>) -> Result<bool> {
         let keys = [note.lease, note.fence, note.log].map(<[u8]>::to_vec).to_vec();
         let mut arguments = vec![note.token.to_vec(), note.number.to_string().into_bytes()];
-        // What tells whether a server has this note.
-        let batch = note.batch.to_string().into_bytes();
-        arguments.extend([(note.sets.len() + 1).to_string().into_bytes(), BATCH.to_vec(), batch.clone()]);
+        // Of always the same length, so that later ones are greater as text.
+        let mark = format!("{:020}{:020}", note.number, note.step).into_bytes();
+        arguments.extend([mark.clone(), note.sets.len().to_string().into_bytes()]);
         arguments.extend(note.sets.iter().flat_map(|(field, value)| [field.clone(), value.clone()]));
         arguments.extend(note.deletes.iter().cloned());
         let step = Step { name: "NOTE", script: &self.scripts.note, keys, arguments };
         let is_ours = self.run(step).await?.into_bool()?;
         if let Some(cover) = self.cover.filter(|_| is_ours) {
-            let ask = Command::new("HGET").arg(note.log).arg(BATCH);
-            let has = move |answer: Value| Ok(answer.as_bytes() == Some(&batch));
+            let ask = Command::new("HGET").arg(note.log).arg(STEP);
+            let has = move |answer: Value| Ok(answer.as_bytes() == Some(&mark));
             let covering: Running<'_, ()> = Box::pin(self.cover_by(cover, &self.partitions[0], ask, has));
             covering.await?;
         }

@@ -95,7 +95,7 @@ async fn note(store: &Store, step: &Deed, tags: &[Vec<u8>]) -> String {
         log: &log,
         token: TOKENS[step.key],
         number: u64::from(!step.is_stale_allowed),
-        batch: step.since,
+        step: step.since,
         sets: tags.iter().map(|tag| (tag.clone(), step.data.clone())).collect(),
         deletes: TAGS[step.tags.len()..].iter().map(|tag| tag.to_vec()).collect(),
     };

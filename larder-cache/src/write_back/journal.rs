@@ -11,7 +11,7 @@ use super::log::{Record, Wanted, frame, unframe};
 use super::owner::Owner;
 use super::writer::Writer;
 use crate::cache::Inner;
-use crate::store::{BATCH, Note, Store};
+use crate::store::{Note, STEP, Store};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -96,7 +96,7 @@ impl Remote {
         let reading: Reading<'_> = Box::pin(store.larder.hgetall(log));
         let fields = reading.await.map_err(|error| WriteBackError::Log(error.to_string()))?;
         let mut wanted = Wanted::default();
-        for (field, value) in fields.iter().filter(|(field, _)| field != BATCH) {
+        for (field, value) in fields.iter().filter(|(field, _)| field != STEP) {
             match unframe(value) {
                 Some((records, length)) if length == value.len() => {
                     records.iter().for_each(|record| wanted.take(record));
@@ -195,7 +195,8 @@ struct Place {
     dead: HashSet<u64>,
     /// Fields that could not be deleted.
     owed: HashSet<Vec<u8>>,
-    batch: u64,
+    /// Notes made under this fence.
+    step: u64,
 }
 
 impl Place {
@@ -207,7 +208,7 @@ impl Place {
             pending: HashMap::new(),
             dead: HashSet::new(),
             owed: HashSet::new(),
-            batch: fastrand::u64(..1 << 32) << 20,
+            step: 0,
         }
     }
 
@@ -230,7 +231,7 @@ impl Place {
             let wanted = Remote::read(&inner.store, &self.log, true).await?;
             self.know(&wanted);
             self.owed.clear();
-            self.fence = fence;
+            (self.fence, self.step) = (fence, 0);
         }
         let mut fields: BTreeMap<Vec<u8>, Option<Vec<u8>>> =
             self.owed.iter().map(|field| (field.clone(), None)).collect();
@@ -238,14 +239,14 @@ impl Place {
         records.iter().for_each(|record| self.take(record, &mut fields, &mut changed));
         let (sets, deletes): (Vec<_>, Vec<_>) = fields.into_iter().partition(|(_, value)| value.is_some());
         let deletes: Vec<Vec<u8>> = deletes.into_iter().map(|(field, _)| field).collect();
-        self.batch += 1;
+        self.step += 1;
         let note = Note {
             lease: self.owner.lease_key(),
             fence: self.owner.fence_key(),
             log: &self.log,
             token: &self.owner.token,
             number: fence,
-            batch: self.batch,
+            step: self.step,
             sets: sets.into_iter().filter_map(|(field, value)| Some((field, value?))).collect(),
             deletes: deletes.clone(),
         };
