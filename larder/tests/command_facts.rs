@@ -15,6 +15,7 @@ const OURS_ONLY: &[&str] = &[
     "cache|get",
     "cache|help",
     "cache|lease",
+    "cache|note",
     "cache|set",
     "cache|since",
     "cache|tag",
