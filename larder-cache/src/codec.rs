@@ -47,7 +47,8 @@ pub struct MsgPack;
 pub struct Json;
 
 /// Postcard: the most compact, without names. Give the cache another [schema](crate::Builder::schema) whenever the type
-/// changes, since nothing in the bytes tells.
+/// changes, since nothing in the bytes tells. Not for types that contain themselves, such as trees: nothing limits how deep
+/// bytes nest, and those that somebody else has put into the backend could exhaust the stack. The others have a limit.
 #[derive(Debug, Clone, Copy)]
 pub struct Postcard;
 
