@@ -171,7 +171,8 @@ impl Larder {
     ///
     /// # Errors
     /// [`Error::TooFewReplicas`] if fewer replicas have it in time: the server has executed the commands. As for
-    /// [`Larder::execute_all`] otherwise. [`Error::Unsupported`] with the engine in this process, which has no replicas.
+    /// [`Larder::execute_all`] otherwise. [`Error::Unsupported`] with the engine in this process, which has no replicas, for
+    /// a transaction, in which WAIT does not wait, and for commands that write nothing.
     pub async fn execute_and_wait(
         &self,
         commands: Pipeline,
@@ -181,6 +182,10 @@ impl Larder {
         let Some(backend) = &self.shared.waiting else {
             return Err(Error::Unsupported("replicas of the engine in this process".to_owned()));
         };
+        if commands.is_atomic || commands.is_read() {
+            let what = "waiting for replicas with a transaction, or with commands that write nothing";
+            return Err(Error::Unsupported(what.to_owned()));
+        }
         let millis = i64::try_from(within.as_millis().max(1)).unwrap_or(i64::MAX);
         let all = commands.with(Command::new("WAIT").number(replicas).number(millis));
         let mut replies = self.tried(false, || backend.execute_together(&all)).await?;

@@ -326,3 +326,25 @@ async fn a_folder_keeps_what_was_written_and_has_one_owner() {
     let again = Larder::open(&url).await.unwrap();
     assert_eq!(again.get("kept").await.unwrap().as_deref(), Some(b"yes".as_slice()));
 }
+
+#[tokio::test]
+async fn waiting_for_replicas_that_are_not_there_is_told_apart_from_what_cannot_be_waited_for() {
+    on_all(async |Backend { larder, name, server }| {
+        let wait = async |commands| larder.execute_and_wait(commands, 1, Duration::from_millis(20)).await;
+        let set = || Pipeline::new().with(Command::new("SET").arg("k").arg("v"));
+        let read = Pipeline::new().with(Command::new("GET").arg("k"));
+        for refused in [set().atomic(), read, Pipeline::new()] {
+            let told = wait(refused).await;
+            assert!(matches!(told, Err(Error::Unsupported(_))), "{name}: {told:?}");
+        }
+        assert_eq!(larder.get("k").await.unwrap(), None, "{name}");
+        let told = wait(set()).await;
+        if server.is_none() {
+            assert!(matches!(told, Err(Error::Unsupported(_))), "{name}: {told:?}");
+        } else {
+            assert_eq!(told, Err(Error::TooFewReplicas { wanted: 1, got: 0 }), "{name}");
+            assert_eq!(larder.get("k").await.unwrap().as_deref(), Some(b"v".as_slice()), "{name}");
+        }
+    })
+    .await;
+}

@@ -123,13 +123,18 @@ impl Cluster {
             Value::Failed(error) => matches!(error.code(), Some("MOVED" | "ASK" | "READONLY")),
             _ => false,
         };
-        let slot = pipeline.commands.iter().find_map(Command::first_key).map(hash_slot);
-        let replies = self.send(&pipeline.commands, slot).await?;
-        let Some(first) = pipeline.commands.first().filter(|_| replies.iter().any(is_elsewhere)) else {
-            return Ok(replies);
+        let Some(key) = pipeline.commands.iter().find_map(Command::first_key) else {
+            return self.send(&pipeline.commands, None).await;
         };
-        // By itself a command follows the redirection, and from then on the redis crate knows.
-        self.execute(first).await?;
+        let slot = Some(hash_slot(key));
+        let replies = self.send(&pipeline.commands, slot).await?;
+        let mut keyed = pipeline.commands.iter().zip(&replies).filter(|(it, _)| it.first_key().is_some());
+        // What was carried out in part is not to be carried out again.
+        if !keyed.all(|(_, reply)| is_elsewhere(reply)) {
+            return Ok(replies);
+        }
+        // A command by itself follows the redirection, and from then on the redis crate knows; this one changes nothing.
+        self.execute(&Command::new("TYPE").arg(key)).await?;
         self.send(&pipeline.commands, slot).await
     }
 

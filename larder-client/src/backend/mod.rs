@@ -44,9 +44,7 @@ impl Backend {
             Backend::Cluster(cluster) => Box::pin(cluster.execute_all(pipeline)).await,
         }
     }
-}
 
-impl Backend {
     /// Sends commands once, all over one connection: in a cluster to who has the first key.
     pub(crate) async fn execute_together(&self, pipeline: &Pipeline) -> Result<Vec<Value>> {
         match self {
