@@ -17,6 +17,7 @@ mod stalls;
 pub(crate) mod targets;
 
 use std::fmt::Write as _;
+use std::sync::OnceLock;
 
 use testkit::{Options, Program, Server};
 
@@ -105,7 +106,7 @@ pub(crate) const BENCHES: &[Bench] = &[
         name: "growth",
         about: "A table grows from nothing while GETs at a fixed rate go on; the control overwrites the same keys. \
                 growth-machine is how long a bare loop stood still on the same processor, in milliseconds, which touched \
-                as much new memory in the same time.",
+                as much new memory in the same time while the other processor was busy.",
         run: stalls::growth,
     },
     Bench {
@@ -223,8 +224,10 @@ impl Section {
     }
 }
 
+/// Processors this program may use, as it found them at first: it may since have been pinned to one of them.
 pub(crate) fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    static FOUND: OnceLock<usize> = OnceLock::new();
+    *FOUND.get_or_init(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
 }
 
 /// Our server, with arguments.

@@ -3,7 +3,7 @@
 use testkit::Server;
 
 use super::cost::{Round, Shape, medians, pin_server, round, workload};
-use super::{Plan, Section, both, larder, processors};
+use super::{Plan, Section, both, larder, median, processors};
 use crate::load::fill_keys;
 
 pub(super) fn run(plan: &Plan) -> Result<Section, String> {
@@ -16,13 +16,21 @@ pub(super) fn run(plan: &Plan) -> Result<Section, String> {
 
 /// Medians of several rounds on each of some servers in turn.
 fn in_turn(plan: &Plan, servers: &[&Server], name: &str, shape: Shape) -> Result<Vec<Round>, String> {
-    let mut rounds = vec![Vec::new(); servers.len()];
+    let rounds = rounds(plan, servers, name, &[shape])?;
+    Ok(rounds.iter().map(|rounds| medians(rounds)).collect())
+}
+
+/// Several rounds on each of some servers with each of some shapes, all of these in turn: first the rounds of the first
+/// server with the first shape, then those of the second server with it.
+fn rounds(plan: &Plan, servers: &[&Server], name: &str, shapes: &[Shape]) -> Result<Vec<Vec<Round>>, String> {
+    let mut rounds = vec![Vec::new(); servers.len() * shapes.len()];
     for _ in 0..plan.rounds {
-        for (server, rounds) in servers.iter().zip(&mut rounds) {
-            rounds.push(round(server, workload(name), shape)?);
+        let pairs = shapes.iter().flat_map(|shape| servers.iter().map(move |server| (shape, server)));
+        for ((shape, server), rounds) in pairs.zip(&mut rounds) {
+            rounds.push(round(server, workload(name), *shape)?);
         }
     }
-    Ok(rounds.iter().map(|rounds| medians(rounds)).collect())
+    Ok(rounds)
 }
 
 fn note(section: &mut Section, what: &str, server: &str, round: Round) {
@@ -65,17 +73,16 @@ fn connections(plan: &Plan, section: &mut Section) -> Result<(), String> {
         fill_keys(server, keys)?;
         pinned = pin_server(server);
     }
-    let mut costs = Vec::new();
-    for connections in [10, 100, 1_000] {
-        let requests = plan.choose(300_000, 60_000, 2_000);
-        let shape = Shape { connections, keys, requests, pinned };
-        let medians = in_turn(plan, &[&servers[0].1, &servers[1].1], "get-p1", shape)?;
-        for ((server, _), median) in servers.iter().zip(&medians) {
-            note(section, &format!("get-p1, {connections} connections"), server, *median);
-        }
-        costs.push(medians[1].cpu_us);
+    let requests = plan.choose(300_000, 60_000, 2_000);
+    let shapes = [10, 100, 1_000].map(|connections| Shape { connections, keys, requests, pinned });
+    let rounds = rounds(plan, &[&servers[0].1, &servers[1].1], "get-p1", &shapes)?;
+    for (nth, rounds) in rounds.iter().enumerate() {
+        let what = format!("get-p1, {} connections", shapes[nth / 2].connections);
+        note(section, &what, servers[nth % 2].0, medians(rounds));
     }
-    section.judge("scaling/connections", costs[2] / costs[0]);
+    // Of rounds that followed each other, so that a drift of the machine is in both.
+    let growths = rounds[5].iter().zip(&rounds[1]).map(|(many, few)| many.cpu_us / few.cpu_us).collect();
+    section.judge("scaling/connections", median(growths));
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 //! without the event, since the machine itself stands still at times. From inside: the longest time the server says
 //! that it has held a gate or the lock of a shard.
 
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -64,9 +65,12 @@ fn note(section: &mut Section, what: &str, name: &str, all: &Latencies) {
 const HEADER: &[&str] = &["what", "server", "p50 ms", "p99 ms", "p99.9 ms", "longest ms"];
 
 /// The longest time that a loop stood still which did nothing but read the clock and write to memory it had not touched
-/// before, `bytes` of it evenly over `time`, where the server has run: what the machine itself takes of such a program.
+/// before, `bytes` of it evenly over `time`, where the server has run, and with the other processor as busy as it was: what
+/// the machine itself takes of such a program.
 fn longest_stop_of_a_bare_loop(bytes: usize, time: Duration) -> Duration {
     const PAGE: usize = 4096;
+    pin(std::process::id(), 0);
+    let neighbour = Command::new("taskset").args(["-c", "1", "sh", "-c", "while :; do :; done"]).spawn();
     // Zeroed memory comes from the system untouched.
     let mut memory = vec![0_u8; bytes];
     let (began, mut last, mut longest, mut touched) = (Instant::now(), Duration::ZERO, Duration::ZERO, 0);
@@ -81,6 +85,9 @@ fn longest_stop_of_a_bare_loop(bytes: usize, time: Duration) -> Duration {
         last = now;
     }
     std::hint::black_box(&memory);
+    if let Ok(mut neighbour) = neighbour {
+        let _ended = neighbour.kill().and_then(|()| neighbour.wait());
+    }
     longest
 }
 
@@ -112,14 +119,16 @@ fn growth_apart(plan: &Plan) -> Result<Section, String> {
         let growing = probe_during(&server, 1_000, sets)?;
         let (inside, took) = (longest_hold_ms(&server), began.elapsed());
         let grown = info(&server, "used_memory").unwrap_or(before) - before;
+        server.connect().line("CONFIG RESETSTAT");
         let control = probe_during(&server, 1_000, sets)?;
+        let inside_control = longest_hold_ms(&server);
         note(&mut section, &format!("growing to {keys} keys"), name, &growing);
         note(&mut section, "control", name, &control);
         if name == "Larder" {
             section.judge("stall/growth-inside", inside.unwrap_or(f64::NAN));
+            section.judge("stall/growth-inside-control", inside_control.unwrap_or(f64::NAN));
             section.judge("stall/growth-excess", ms(growing.max()) - ms(control.max()));
             drop(server);
-            pin(std::process::id(), 0);
             section.judge("stall/growth-machine", ms(longest_stop_of_a_bare_loop(grown as usize, took)));
         }
     }
