@@ -172,6 +172,34 @@ pub(crate) unsafe fn advise_huge(memory: NonNull<u8>, size: usize, wanted: bool)
     let _refused = unsafe { madvise(memory.as_ptr().cast(), size, advice) };
 }
 
+/// Moves what is in small pages to huge ones, where the system knows how to (Linux 6.1 and later). What the memory holds
+/// stays as it is. `size` is a multiple of a huge page's, and so is the address.
+///
+/// # Safety
+/// The memory lies in what [`map`] returned.
+#[cfg(all(target_os = "linux", not(miri)))]
+pub(crate) unsafe fn collapse(memory: NonNull<u8>, size: usize) {
+    /// Of the system's <linux/mman.h>.
+    const MADV_COLLAPSE: libc::c_int = 25;
+    // SAFETY: by the contract.
+    unsafe { advise_huge(memory, size, true) };
+    // SAFETY: as above; what a program sees of the memory does not change, whatever the outcome.
+    let _may_fail = unsafe { libc::madvise(memory.as_ptr().cast(), size, MADV_COLLAPSE) };
+}
+
+/// Whether whoever runs the machine lets programs have huge pages.
+#[cfg(target_os = "linux")]
+pub fn may_use_huge_pages() -> bool {
+    std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled")
+        .is_ok_and(|modes| !modes.contains("[never]"))
+}
+
+/// Whether whoever runs the machine lets programs have huge pages.
+#[cfg(not(target_os = "linux"))]
+pub fn may_use_huge_pages() -> bool {
+    false
+}
+
 /// The general allocator in place of the system's mappings.
 #[cfg(any(not(target_os = "linux"), miri))]
 mod general {
@@ -202,9 +230,13 @@ mod general {
     /// # Safety
     /// As for the mapping of the same name.
     pub(crate) unsafe fn advise_huge(_memory: NonNull<u8>, _size: usize, _wanted: bool) {}
+
+    /// # Safety
+    /// As for the mapping of the same name.
+    pub(crate) unsafe fn collapse(_memory: NonNull<u8>, _size: usize) {}
 }
 #[cfg(any(not(target_os = "linux"), miri))]
-pub(crate) use general::{advise_huge, discard, map, unmap};
+pub(crate) use general::{advise_huge, collapse, discard, map, unmap};
 
 /// The processor's counter of time, where it has one that runs evenly in every state of power and at the same pace on
 /// all cores. Reading it costs about 0.4 of a system clock; its pace is measured once per process, to some 30 parts in a

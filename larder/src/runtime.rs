@@ -8,7 +8,7 @@ use crate::effects::Garbage;
 use crate::engine::Engine;
 use crate::lane::Lane;
 use larder_structures::slab;
-use larder_structures::sys::{give_way_between_locks, give_way_to_all};
+use larder_structures::sys::{give_way_between_locks, give_way_to_all, may_use_huge_pages};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Weak};
@@ -108,12 +108,23 @@ fn tick_until(engine: &Weak<Engine>, stopped: &Receiver<()>) {
 /// first. So this is done by a thread of its own that has the last place in the queue for a processor: where one is idle,
 /// entries are in huge pages; where none is, small pages do. With a single processor there is no such place: a thread that
 /// works without a pause has to wait until a page is cleared, whoever comes first in the queue.
+///
+/// What is in small pages all the same is moved to huge ones when nothing else is to be done, a few at a time.
 fn keep_memory_ready(stopped: &Receiver<()>) {
+    const GATHERED_PER_TICK: usize = 4;
     give_way_to_all();
+    let may_be_huge = may_use_huge_pages();
     while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
         slab::trim();
-        slab::prepare(available_parallelism().is_ok_and(|processors| processors.get() > 1));
+        let is_huge = may_be_huge && available_parallelism().is_ok_and(|processors| processors.get() > 1);
+        slab::prepare(is_huge);
         while slab::make_ready() {
+            yield_now();
+        }
+        for _ in 0..if is_huge { GATHERED_PER_TICK } else { 0 } {
+            if !slab::gather() {
+                break;
+            }
             yield_now();
         }
     }

@@ -1,6 +1,6 @@
 //! An arena: chunks, and which of their pages have room.
 
-use super::chunk::{CHUNK, Chunk, KINDS, Kind, Page};
+use super::chunk::{Backing, CHUNK, Chunk, KINDS, Kind, Page};
 use super::class::{self, CLASSES};
 use super::stats::ClassStats;
 use std::ptr::NonNull;
@@ -11,6 +11,8 @@ const CHUNKS_BEFORE_HUGE: usize = 8;
 pub(super) const SPARES_MAX: usize = 8;
 /// Looks at what is idle between two decisions on how much of it goes.
 pub(super) const LOOKS: usize = 10;
+/// Looks after which an arena is calm if it has mapped nothing since.
+const CALM_LOOKS: usize = 3;
 /// Entries are not moved out of pages that are at least so full, in eighths.
 const DENSE_EIGHTHS: usize = 7;
 
@@ -40,6 +42,10 @@ pub(super) struct Arena {
     wanted: usize,
     /// Chunks mapped since that was decided.
     recently_mapped: usize,
+    /// How many times in a row that was none.
+    calm_looks: usize,
+    /// The list of used up chunks that are in small pages of the system; see [`Arena::take_scattered`].
+    scattered: Option<NonNull<Chunk>>,
 }
 
 // SAFETY: an arena owns its chunks; what is in use of them belongs to others, who do not touch what the arena touches.
@@ -70,6 +76,8 @@ impl Arena {
             spares: [None; SPARES_MAX],
             wanted: 0,
             recently_mapped: 0,
+            calm_looks: 0,
+            scattered: None,
         }
     }
 
@@ -254,9 +262,11 @@ impl Arena {
         let mut chunk = match self.chunks[kind as usize] {
             Some(chunk) => chunk,
             None => {
-                let memory = self.spares.iter_mut().find_map(Option::take).or_else(|| Chunk::map(false))?;
+                let spare = self.spares.iter_mut().find_map(Option::take);
+                let backing = if spare.is_some() { Backing::Settled } else { Backing::Small };
+                let memory = spare.or_else(|| Chunk::map(false))?;
                 // SAFETY: the memory is a chunk's, and nobody else's.
-                let chunk = unsafe { Chunk::found(memory, kind, self.number) };
+                let chunk = unsafe { Chunk::found(memory, kind, self.number, backing) };
                 self.mapped += CHUNK;
                 self.recently_mapped += 1;
                 self.link_chunk(chunk);
@@ -275,6 +285,7 @@ impl Arena {
         self.least_idle = self.least_idle.min(self.idle);
         if is_used_up {
             self.unlink_chunk(chunk);
+            self.list_if_small(chunk);
         }
         // SAFETY: the page was free and is not any more.
         let page = unsafe { Chunk::open(chunk, nth, class) };
@@ -289,11 +300,80 @@ impl Arena {
     /// none if it has needed none or is small, or if huge pages are not wanted.
     pub(super) fn decide_wanted(&mut self, is_huge: bool) {
         let recently = std::mem::take(&mut self.recently_mapped);
+        self.calm_looks = if recently == 0 { self.calm_looks + 1 } else { 0 };
         self.wanted = if !is_huge || recently == 0 || self.mapped < CHUNKS_BEFORE_HUGE * CHUNK {
             0
         } else {
             (recently + 1).min(SPARES_MAX)
         };
+    }
+
+    /// A used up chunk in small pages, to be [gathered](Chunk::gather) in a huge one, without the arena's lock; then
+    /// [`Arena::settle`] has to be called.
+    ///
+    /// An arena that grows fast takes small pages, since huge ones are not ready so soon. Where there are many entries, each
+    /// access then also misses the processor's memory of where pages are. So once the arena has not grown for a moment, what
+    /// is full is moved. Not before: while the system moves a chunk, new pages have to wait.
+    pub(super) fn take_scattered(&mut self) -> Option<NonNull<Chunk>> {
+        if self.calm_looks < CALM_LOOKS || self.mapped < CHUNKS_BEFORE_HUGE * CHUNK {
+            return None;
+        }
+        while let Some(mut chunk) = self.scattered {
+            self.unlist(chunk);
+            // SAFETY: chunks in the list exist, and only this arena knows their heads.
+            let head = unsafe { chunk.as_mut() };
+            if head.free == 0 {
+                head.backing = Backing::Held;
+                return Some(chunk);
+            }
+        }
+        None
+    }
+
+    /// Takes a chunk back from who had it through [`Arena::take_scattered`].
+    pub(super) fn settle(&mut self, mut chunk: NonNull<Chunk>) {
+        // SAFETY: a chunk that is held exists.
+        let head = unsafe { chunk.as_mut() };
+        debug_assert_eq!(head.backing, Backing::Held);
+        head.backing = Backing::Settled;
+    }
+
+    /// Lists a used up chunk, if it is in small pages.
+    fn list_if_small(&mut self, mut chunk: NonNull<Chunk>) {
+        // SAFETY: as in `give_page`.
+        let head = unsafe { chunk.as_mut() };
+        if head.backing != Backing::Small {
+            return;
+        }
+        head.backing = Backing::Listed;
+        head.next_listed = self.scattered;
+        head.prev_listed = None;
+        if let Some(mut second) = self.scattered {
+            // SAFETY: chunks in the list exist; it is another one.
+            unsafe { second.as_mut() }.prev_listed = Some(chunk);
+        }
+        self.scattered = Some(chunk);
+    }
+
+    /// Takes a chunk out of the list if it is in it. It is in small pages from here on.
+    fn unlist(&mut self, mut chunk: NonNull<Chunk>) {
+        // SAFETY: as in `give_page`.
+        let head = unsafe { chunk.as_mut() };
+        let was_listed = head.backing == Backing::Listed;
+        let (next, prev) = (head.next_listed, head.prev_listed);
+        head.backing = Backing::Small;
+        if !was_listed {
+            return;
+        }
+        match prev {
+            // SAFETY: chunks in the list exist; it is another one.
+            Some(mut prev) => unsafe { prev.as_mut() }.next_listed = next,
+            None => self.scattered = next,
+        }
+        if let Some(mut next) = next {
+            // SAFETY: as above.
+            unsafe { next.as_mut() }.prev_listed = prev;
+        }
     }
 
     fn ready(&self) -> usize {
@@ -352,9 +432,13 @@ impl Arena {
                 let head = unsafe { chunk.as_mut() };
                 next = head.next;
                 let dirty = head.free & !head.clean;
-                if dirty == 0 {
+                if dirty == 0 || head.backing == Backing::Held {
                     continue;
                 }
+                // Either it goes as a whole, or the system takes a huge page apart to get back a part of it.
+                self.unlist(chunk);
+                // SAFETY: as in `add_page`; the reference from before ends here.
+                let head = unsafe { chunk.as_mut() };
                 if head.free == kind.all_pages() {
                     self.idle -= dirty.count_ones() as usize;
                     self.mapped -= CHUNK;
@@ -371,7 +455,6 @@ impl Arena {
                 return Some(Idle::Page(chunk, nth));
             }
         }
-        self.idle = 0;
         None
     }
 

@@ -155,6 +155,20 @@ fn check_poison(slot: NonNull<u8>, size: usize) {
     }
 }
 
+/// What pages of the system a chunk is in, as far as its arena has to do something about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Backing {
+    /// In small ones.
+    Small,
+    /// In small ones, and in the arena's list of such chunks that are used up.
+    Listed,
+    /// Taken from that list by whoever [gathers](Chunk::gather) it, who needs it to exist until then.
+    Held,
+    /// In a huge one, or as it will stay.
+    Settled,
+}
+
 /// The head of a chunk.
 #[repr(C)]
 pub(super) struct Chunk {
@@ -166,6 +180,10 @@ pub(super) struct Chunk {
     /// Links among the chunks of the kind that have free pages.
     pub(super) next: Option<NonNull<Chunk>>,
     pub(super) prev: Option<NonNull<Chunk>>,
+    /// Links among the chunks that are [listed](Backing::Listed).
+    pub(super) next_listed: Option<NonNull<Chunk>>,
+    pub(super) prev_listed: Option<NonNull<Chunk>>,
+    pub(super) backing: Backing,
     kind: Kind,
     arena: u8,
 }
@@ -173,6 +191,10 @@ pub(super) struct Chunk {
 const _: () = assert!(size_of::<Chunk>() <= HEADER);
 
 impl Chunk {
+    /// How large all of them are.
+    #[cfg(test)]
+    pub(super) const BYTES: usize = CHUNK;
+
     /// Maps memory for a chunk. `None` when the system has no more.
     ///
     /// A huge page is cleared when it is first touched, which takes a tenth of a millisecond, or several where the system
@@ -188,11 +210,26 @@ impl Chunk {
         Some(memory)
     }
 
+    /// Moves the memory of a chunk to one huge page, where the system can. Some tenths of a millisecond, in which whoever
+    /// touches the chunk waits.
+    ///
+    /// # Safety
+    /// The chunk exists.
+    pub(super) unsafe fn gather(chunk: NonNull<Chunk>) {
+        // SAFETY: `map` made it with this size.
+        unsafe { sys::collapse(chunk.cast(), CHUNK) };
+    }
+
     /// Makes a chunk of memory, whose pages are all free.
     ///
     /// # Safety
     /// The memory came from [`Chunk::map`], was not written to, and is the caller's.
-    pub(super) unsafe fn found(memory: NonNull<u8>, kind: Kind, arena: u8) -> NonNull<Chunk> {
+    pub(super) unsafe fn found(
+        memory: NonNull<u8>,
+        kind: Kind,
+        arena: u8,
+        backing: Backing,
+    ) -> NonNull<Chunk> {
         let chunk = memory.cast::<Chunk>();
         let all = kind.all_pages();
         // A description is written when its page is first used: the rest of the head stays untouched.
@@ -203,6 +240,9 @@ impl Chunk {
             (&raw mut (*chunk.as_ptr()).clean).write(all);
             (&raw mut (*chunk.as_ptr()).next).write(None);
             (&raw mut (*chunk.as_ptr()).prev).write(None);
+            (&raw mut (*chunk.as_ptr()).next_listed).write(None);
+            (&raw mut (*chunk.as_ptr()).prev_listed).write(None);
+            (&raw mut (*chunk.as_ptr()).backing).write(backing);
             (&raw mut (*chunk.as_ptr()).kind).write(kind);
             (&raw mut (*chunk.as_ptr()).arena).write(arena);
         }

@@ -29,6 +29,12 @@
 //! slot is the only thing that knows an entry's address, so that is a copy and a store. See [`relocate`] and
 //! [`crate::table::Table::defragment`].
 //!
+//! # Pages of the system
+//!
+//! What is spread over many small pages is slow to find for the processor. So chunks of an arena that grows are in huge pages
+//! as far as a thread that nobody waits for has had the time to [make them ready](make_ready), and are [moved](gather) to
+//! huge ones later where it had not.
+//!
 //! # What tools see
 //!
 //! Under Miri, loom and `--cfg plain_alloc` (for AddressSanitizer) every allocation is the general allocator's, so that
@@ -202,6 +208,20 @@ pub fn make_ready() -> bool {
     true
 }
 
+/// Moves a chunk that is full and in small pages to a huge one; returns whether there was one to be moved. Some tenths of a
+/// millisecond, without any lock of ours: see [`Arena::take_scattered`].
+pub fn gather() -> bool {
+    let held = seat::all().find_map(|number| {
+        let arena = seat::arena(number);
+        arena.with(Arena::take_scattered).map(|chunk| (arena, chunk))
+    });
+    let Some((arena, chunk)) = held else { return false };
+    // SAFETY: the arena lets it exist while it is held.
+    unsafe { Chunk::gather(chunk) };
+    arena.with(|arena| arena.settle(chunk));
+    true
+}
+
 fn give_back(idle: Idle, return_page: impl FnOnce(NonNull<Chunk>, usize)) {
     match idle {
         // SAFETY: the arena has forgotten the chunk, none of whose pages is in use.
@@ -228,7 +248,7 @@ pub fn stats() -> Stats {
 #[cfg(any(test, feature = "fuzz"))]
 mod model {
     use super::arena::Arena;
-    use super::{class, give_back};
+    use super::{Chunk, class, give_back};
     use std::ptr::NonNull;
 
     /// A slot in use, filled with a byte.
@@ -283,7 +303,8 @@ mod model {
                         it.check();
                     }
                 }),
-                _ => trim(&mut arena),
+                14 => trim(&mut arena),
+                _ => gather(&mut arena),
             }
             arena.check_invariants();
             let used: usize = arena.classes().map(|class| class.used * class.size).sum();
@@ -298,6 +319,17 @@ mod model {
         trim(&mut arena);
         arena.check_invariants();
         assert_eq!(arena.mapped(), 0, "everything went back to the system");
+    }
+
+    fn gather(arena: &mut Arena) {
+        (0..3).for_each(|_| arena.decide_wanted(false));
+        while let Some(chunk) = arena.take_scattered() {
+            // What is held is not given back.
+            trim(arena);
+            // SAFETY: it is held.
+            unsafe { Chunk::gather(chunk) };
+            arena.settle(chunk);
+        }
     }
 
     fn trim(arena: &mut Arena) {
@@ -444,6 +476,44 @@ mod tests {
             unsafe { Chunk::unmap(spare.cast()) };
         }
         free_all(&mut arena, class, kept);
+    }
+
+    #[test]
+    fn full_chunks_are_gathered_once_the_arena_is_calm_and_exist_until_that_is_done() {
+        let class = class::of(1024);
+        let mut arena = Arena::new(0);
+        let kept = sparse(&mut arena, class, 20_000, 1);
+        kept.iter().enumerate().for_each(|(nth, slot)| {
+            // SAFETY: the slot is in use, and has a kilobyte.
+            unsafe { slot.cast::<usize>().write(nth) }
+        });
+        assert!(arena.take_scattered().is_none(), "it has just grown");
+        (0..4).for_each(|_| arena.decide_wanted(true));
+        let mut gathered = 0;
+        let mut last = None;
+        while let Some(chunk) = arena.take_scattered() {
+            // SAFETY: it is held.
+            unsafe { Chunk::gather(chunk) };
+            gathered += 1;
+            if let Some(before) = last.replace(chunk) {
+                arena.settle(before);
+            }
+        }
+        // Of 20 MB all but the chunk in use.
+        assert_eq!(gathered, arena.mapped() / Chunk::BYTES - 1);
+        for (nth, slot) in kept.iter().enumerate() {
+            // SAFETY: as above.
+            assert_eq!(unsafe { slot.cast::<usize>().read() }, nth);
+            // SAFETY: it came from this arena and is forgotten.
+            unsafe { arena.free(*slot, class) };
+        }
+        arena.close_all();
+        while let Some(idle) = arena.take_idle() {
+            give_back(idle, |chunk, nth| arena.return_page(chunk, nth));
+        }
+        assert_eq!(arena.mapped(), Chunk::BYTES, "one is still held");
+        arena.settle(last.expect("several were gathered"));
+        free_all(&mut arena, class, Vec::new());
     }
 
     #[test]
