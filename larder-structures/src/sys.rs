@@ -187,17 +187,10 @@ pub(crate) unsafe fn collapse(memory: NonNull<u8>, size: usize) {
     let _may_fail = unsafe { libc::madvise(memory.as_ptr().cast(), size, MADV_COLLAPSE) };
 }
 
-/// Whether whoever runs the machine lets programs have huge pages.
-#[cfg(target_os = "linux")]
+/// Whether whoever runs the machine lets programs have huge pages. Elsewhere than on Linux nobody says so.
 pub fn may_use_huge_pages() -> bool {
     std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled")
         .is_ok_and(|modes| !modes.contains("[never]"))
-}
-
-/// Whether whoever runs the machine lets programs have huge pages.
-#[cfg(not(target_os = "linux"))]
-pub fn may_use_huge_pages() -> bool {
-    false
 }
 
 /// The general allocator in place of the system's mappings.
