@@ -41,18 +41,6 @@ impl<T> Brief<T> {
         work(unsafe { &mut *exclusive(&self.value) })
     }
 
-    /// [`Brief::with`] if nobody has the lock; `None` if somebody has. Where all who come only try, nobody ever waits, and
-    /// `work` may last.
-    #[inline]
-    pub fn try_with<R>(&self, work: impl FnOnce(&mut T) -> R) -> Option<R> {
-        if self.is_taken.swap(1, Ordering::Acquire) != 0 {
-            return None;
-        }
-        let _release = Release(&self.is_taken);
-        // SAFETY: as in `with`.
-        Some(work(unsafe { &mut *exclusive(&self.value) }))
-    }
-
     #[cold]
     fn wait(&self) {
         let mut spins = 0;

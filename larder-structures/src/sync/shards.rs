@@ -38,6 +38,7 @@ use super::raw::{
 use crate::sys::prefetch;
 use smallvec::SmallVec;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::thread::panicking;
 
 /// All shards; see the module's essay.
@@ -65,7 +66,8 @@ unsafe impl<T: Send> Send for Shards<T> {}
 /// Exclusive use of one, several or all shards until it is dropped.
 pub struct Hold<'s, T> {
     shards: &'s Shards<T>,
-    which: Which<'s, T>,
+    /// Dropped by this hold's own `drop`, which has to do nothing of the kind for a single shard.
+    which: ManuallyDrop<Which<'s, T>>,
     /// Whether the thread was unwinding already when it took the hold.
     was_panicking: bool,
     /// A hold is released by the thread that took it.
@@ -101,7 +103,12 @@ impl<T> Shards<T> {
     #[inline]
     fn hold<'s>(&'s self, which: Which<'s, T>) -> Hold<'s, T> {
         held::note(self.address());
-        Hold { shards: self, which, was_panicking: panicking(), _not_send: PhantomData }
+        Hold {
+            shards: self,
+            which: ManuallyDrop::new(which),
+            was_panicking: panicking(),
+            _not_send: PhantomData,
+        }
     }
 
     /// What tells these shards from others, for the notes of debug builds.
@@ -143,18 +150,28 @@ impl<T> Shards<T> {
     ///
     /// # Panics
     /// When there is no shard of that index.
-    #[inline]
+    #[inline(always)]
     pub fn one(&self, index: usize) -> Hold<'_, T> {
         held::expect_none(self.address());
         let cell = &self.cells[index];
+        cell.lock.lock();
+        if self.closed.load(Ordering::Acquire) != 0 {
+            self.take_again(cell);
+        }
+        self.hold(Which::One(index as u32, cell))
+    }
+
+    /// Lets a lock go that was taken while the gate is closed, and takes it again once the gate is open.
+    #[cold]
+    fn take_again(&self, cell: &Guarded<T>) {
         loop {
-            cell.lock.lock();
-            if self.closed.load(Ordering::Acquire) == 0 {
-                return self.hold(Which::One(index as u32, cell));
-            }
-            // SAFETY: taken above.
+            // SAFETY: taken by the caller, or below.
             unsafe { cell.lock.unlock() };
             self.wait_for_gate();
+            cell.lock.lock();
+            if self.closed.load(Ordering::Acquire) == 0 {
+                return;
+            }
         }
     }
 
@@ -222,7 +239,7 @@ impl<T> Hold<'_, T> {
     /// Whether shard `index` is part of this hold.
     #[inline]
     pub fn covers(&self, index: usize) -> bool {
-        match &self.which {
+        match &*self.which {
             Which::One(only, _) => *only as usize == index,
             Which::Many(several) => several.binary_search(&(index as u32)).is_ok(),
             Which::All(_) => index < self.shards.len(),
@@ -231,13 +248,13 @@ impl<T> Hold<'_, T> {
 
     /// Whether this hold is the gate's.
     pub fn is_all(&self) -> bool {
-        matches!(self.which, Which::All(_))
+        matches!(*self.which, Which::All(_))
     }
 
     /// The shard of this hold, to be changed, if it is one of a single shard: that of nearly every command.
     #[inline]
     pub fn single_mut(&mut self) -> Option<&mut T> {
-        let Which::One(_, cell) = self.which else { return None };
+        let Which::One(_, cell) = *self.which else { return None };
         // SAFETY: the hold has the shard's lock, and is borrowed mutably.
         Some(unsafe { &mut *exclusive(&cell.shard) })
     }
@@ -253,7 +270,7 @@ impl<T> Hold<'_, T> {
 
     #[inline]
     fn cell(&self, index: usize) -> &Guarded<T> {
-        if let Which::One(only, cell) = self.which
+        if let Which::One(only, cell) = *self.which
             && only as usize == index
         {
             return cell;
@@ -267,7 +284,7 @@ impl<T> Hold<'_, T> {
         let cells = &self.shards.cells;
         // SAFETY: the indices are those of this hold, which is borrowed mutably.
         let mut visit = |index: usize| work(unsafe { &mut *exclusive(&cells[index].shard) });
-        match &self.which {
+        match &*self.which {
             Which::One(only, _) => visit(*only as usize),
             Which::Many(several) => several.iter().for_each(|index| visit(*index as usize)),
             Which::All(_) => (0..cells.len()).for_each(visit),
@@ -302,11 +319,20 @@ impl<T> Drop for Hold<'_, T> {
         if panicking() && !self.was_panicking {
             self.shards.is_poisoned.store(true, Ordering::Release);
         }
-        match &self.which {
-            Which::One(_, cell) => {
-                // SAFETY: this hold has the lock.
-                unsafe { cell.lock.unlock() }
-            }
+        match *self.which {
+            // SAFETY: this hold has the lock.
+            Which::One(_, cell) => unsafe { cell.lock.unlock() },
+            Which::Many(_) | Which::All(_) => self.release_others(),
+        }
+    }
+}
+
+impl<T> Hold<'_, T> {
+    /// Releases several shards or the gate, as the hold ends.
+    #[cold]
+    fn release_others(&mut self) {
+        match &*self.which {
+            Which::One(..) => {}
             Which::Many(several) => {
                 for index in several {
                     // SAFETY: this hold has the lock.
@@ -316,6 +342,8 @@ impl<T> Drop for Hold<'_, T> {
             // The guard of the gate's mutex goes after this, and with it the wait of the others ends.
             Which::All(_) => self.shards.closed.store(0, Ordering::Release),
         }
+        // SAFETY: only `drop` calls this, once, and nothing looks at the field afterwards.
+        unsafe { ManuallyDrop::drop(&mut self.which) }
     }
 }
 

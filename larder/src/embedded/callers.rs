@@ -8,13 +8,12 @@ use crate::lane::Lane;
 use crate::registry;
 use crate::session::Session;
 use larder_resp::{Frame, Proto, Request, parse_frame};
-use larder_structures::sync::Brief;
 use parking_lot::{Condvar, Mutex};
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 use std::time::Duration;
+use thread_local::ThreadLocal;
 
 /// A lane and a session that belong together, and how to be woken while they wait.
 pub(super) struct Caller {
@@ -195,96 +194,70 @@ pub(super) fn check_shareable(request: Request<'_>) -> Outcome {
 }
 
 /// The callers of one engine.
+///
+/// A thread keeps the caller it used last, and takes it for the next call without asking anybody. One that ends leaves
+/// its caller to a thread that begins later.
 pub(super) struct Callers {
     engine: Arc<Engine>,
-    slots: Box<[Slot]>,
-    /// Those for which no slot was free.
-    #[expect(clippy::vec_box, reason = "callers go from slots to futures and back as boxes")]
+    own: ThreadLocal<Own>,
+    /// Those whose thread has another by now.
+    #[expect(clippy::vec_box, reason = "callers go from threads to futures and back as boxes")]
     spare: Mutex<Vec<Box<Caller>>>,
 }
 
-/// A slot on cache lines of its own.
+/// A thread's caller, unless it is in use; on cache lines of its own.
+#[derive(Default)]
 #[repr(align(128))]
-struct Slot(Brief<Option<Box<Caller>>>);
-
-/// Slots, a power of two: more than threads that are likely to call at the same moment.
-const SLOTS: usize = 64;
-
-/// The number of the calling thread, which decides where it begins to look.
-fn thread_number() -> usize {
-    static THREADS: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static NUMBER: Cell<usize> = const { Cell::new(usize::MAX) };
-    }
-    NUMBER.with(|number| {
-        if number.get() == usize::MAX {
-            number.set(THREADS.fetch_add(1, Ordering::Relaxed) % SLOTS);
-        }
-        number.get()
-    })
-}
+struct Own(Cell<Option<Box<Caller>>>);
 
 impl Callers {
     pub(super) fn new(engine: Arc<Engine>) -> Callers {
-        Callers {
-            engine,
-            slots: (0..SLOTS).map(|_| Slot(Brief::new(None))).collect(),
-            spare: Mutex::default(),
-        }
+        Callers { engine, own: ThreadLocal::new(), spare: Mutex::default() }
     }
 
     /// A caller that is nobody else's, on a database.
     pub(super) fn fresh(&self, db: usize) -> Box<Caller> {
-        self.on(Box::new(Caller::new(&self.engine)), db)
+        on(Box::new(Caller::new(&self.engine)), db)
     }
 
     /// Takes a caller for as long as its command may last.
     pub(super) fn take(&self, db: usize) -> Box<Caller> {
-        let mine = self.mine().try_with(Option::take).flatten();
-        let caller = mine.or_else(|| self.spare.lock().pop());
-        self.on(caller.unwrap_or_else(|| Box::new(Caller::new(&self.engine))), db)
+        on(self.take_any(), db)
+    }
+
+    /// Takes a caller, on whatever database it is.
+    #[inline]
+    fn take_any(&self) -> Box<Caller> {
+        self.own.get().and_then(|own| own.0.take()).unwrap_or_else(|| self.take_another())
+    }
+
+    #[cold]
+    fn take_another(&self) -> Box<Caller> {
+        let spare = self.spare.lock().pop();
+        spare.unwrap_or_else(|| Box::new(Caller::new(&self.engine)))
     }
 
     /// Gives a caller back.
+    #[inline]
     pub(super) fn put(&self, caller: Box<Caller>) {
-        let mut caller = Some(caller);
-        self.mine().try_with(|slot| {
-            if slot.is_none() {
-                *slot = caller.take();
-            }
-        });
-        if let Some(caller) = caller {
-            self.spare.lock().push(caller);
+        if let Some(before) = self.own.get_or_default().0.replace(Some(caller)) {
+            self.spare.lock().push(before);
         }
     }
 
-    /// Lets `work` use a caller for a moment.
-    #[inline]
-    pub(super) fn with<R>(&self, work: impl FnOnce(&Engine, &mut Caller) -> R) -> R {
-        let mut work = Some(work);
-        let result = self.mine().try_with(|slot| {
-            let caller = slot.as_mut()?;
-            work.take().map(|work| work(&self.engine, caller))
-        });
-        if let Some(Some(result)) = result {
-            return result;
-        }
-        let work = work.expect("it is taken only where its result is returned");
-        let mut caller = self.take(0);
+    /// Lets `work` use a caller for a moment, on whatever database that is. If it panics the caller is gone with it.
+    #[inline(always)]
+    pub(super) fn with<'s, R>(&'s self, work: impl FnOnce(&'s Engine, &mut Caller) -> R) -> R {
+        let mut caller = self.take_any();
         let result = work(&self.engine, &mut caller);
         self.put(caller);
         result
     }
+}
 
-    #[inline]
-    fn mine(&self) -> &Brief<Option<Box<Caller>>> {
-        &self.slots[thread_number()].0
+fn on(mut caller: Box<Caller>, db: usize) -> Box<Caller> {
+    if caller.session.db() != db {
+        caller.session.select(db);
     }
-
-    fn on(&self, mut caller: Box<Caller>, db: usize) -> Box<Caller> {
-        if caller.session.db() != db {
-            caller.session.select(db);
-        }
-        caller
-    }
+    caller
 }

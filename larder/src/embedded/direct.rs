@@ -4,21 +4,23 @@
 //! watches commands (MONITOR) or holds them up (CLIENT PAUSE) they are made as commands after all, so that nothing
 //! goes past them. Only their duration is not measured: they are far too short for the slow log.
 
+use super::Larder;
 use super::options::{Condition, SetOptions, Ttl};
 use super::typed::{bytes, integer, request};
-use super::{Larder, callers::Caller};
 use crate::command::Memory;
 use crate::commands::cache::{self, CacheEntry};
 use crate::effects::Event;
 use crate::engine::Engine;
 use crate::exec::count_lookups;
 use crate::fault::Fault;
-use crate::keyspace::{Expiry, PlannedKey, ReadCtx, WriteCtx};
+use crate::keyspace::{Expiry, PlannedKey, ReadCtx, Shard, WriteCtx};
+use crate::lane::Lane;
 use crate::prefetch::Lookup;
 use crate::registry::{self, Registered};
 use crate::types::string::Digits;
 use larder_resp::OwnedRequest;
 use larder_structures::hash;
+use larder_structures::sync::{Hold, Shards};
 use std::time::Duration;
 
 /// A value, and how long it will live if it expires.
@@ -68,7 +70,7 @@ impl Larder {
         hash
     }
 
-    #[inline]
+    #[inline(always)]
     fn read<R>(
         &self,
         registered: &'static Registered,
@@ -76,27 +78,27 @@ impl Larder {
         work: impl FnOnce(&ReadCtx<'_>) -> Result<R, Fault>,
     ) -> Result<R, Fault> {
         let hash = self.foresee(key);
-        self.read_several(registered, PlannedKey::new(key, hash), [hash], work)
+        let planned = PlannedKey::new(key, hash);
+        self.read_held(registered, planned, |shards| shards.one(hash::shard(hash, shards.len())), work)
     }
 
-    /// Reads keys with these hashes.
+    /// Reads what is in the shards that `take` takes.
+    ///
+    /// This and what it calls is inlined, so that results stay in registers: copied from place to place they would have
+    /// to leave the processor's store buffer first, again and again.
     #[inline(always)]
-    fn read_several<R, const N: usize>(
-        &self,
+    fn read_held<'l, R>(
+        &'l self,
         registered: &'static Registered,
         planned: PlannedKey<'_>,
-        hashes: [u64; N],
+        take: impl FnOnce(&'l Shards<Shard>) -> Hold<'l, Shard>,
         work: impl FnOnce(&ReadCtx<'_>) -> Result<R, Fault>,
     ) -> Result<R, Fault> {
         self.home.callers.with(|engine, caller| {
-            begin(engine, caller, registered)?;
             let lane = &mut caller.lane;
-            let shard = |hash| hash::shard(hash, engine.shard_count());
-            let hold = match hashes[..] {
-                [only] => engine.shards.one(shard(only)),
-                _ => engine.shards.many(hashes.map(shard)),
-            };
-            let mut hold = engine.enter(lane, hold)?;
+            begin(engine, lane, registered)?;
+            let mut hold = take(&engine.shards);
+            engine.enter(lane, &mut hold)?;
             let ctx = ReadCtx { planned, ..engine.reader(lane, &hold, self.db, true) };
             let result = work(&ctx);
             let notes = ctx.notes;
@@ -113,7 +115,7 @@ impl Larder {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn write<R>(
         &self,
         registered: &'static Registered,
@@ -123,14 +125,14 @@ impl Larder {
     ) -> Result<R, Fault> {
         let hash = self.foresee(key);
         self.home.callers.with(|engine, caller| {
-            begin(engine, caller, registered)?;
             let lane = &mut caller.lane;
+            begin(engine, lane, registered)?;
             engine.make_room(lane);
             if registered.command.memory == Memory::Grows && engine.is_short_of_memory() {
                 return Err(Fault::OUT_OF_MEMORY);
             }
-            let hold = engine.shards.one(hash::shard(hash, engine.shard_count()));
-            let mut hold = engine.enter(lane, hold)?;
+            let mut hold = engine.shards.one(hash::shard(hash, engine.shard_count()));
+            engine.enter(lane, &mut hold)?;
             let planned = PlannedKey::new(key, hash);
             engine.begin_effects(lane);
             let result = work(&mut WriteCtx { planned, ..engine.writer(lane, &mut hold, self.db) });
@@ -150,8 +152,13 @@ impl Larder {
         }
         let hashes = [self.foresee(value), self.foresee(meta)];
         let planned = PlannedKey::new(value, hashes[0]);
-        self.read_several(self.home.calls.cache_get, planned, hashes, |ctx| cache::entry(ctx, value, meta))
-            .ok()
+        let read = self.read_held(
+            self.home.calls.cache_get,
+            planned,
+            |shards| shards.many(hashes.map(|hash| hash::shard(hash, shards.len()))),
+            |ctx| cache::entry(ctx, value, meta),
+        );
+        read.ok()
     }
 
     /// GET: the string under a key.
@@ -371,12 +378,11 @@ fn time_until(at_ms: u64, now_ms: u64) -> Duration {
 }
 
 /// The checks before a direct call, and its entry in the counters.
-#[inline]
-fn begin(engine: &Engine, caller: &mut Caller, registered: &Registered) -> Result<(), Fault> {
+#[inline(always)]
+fn begin(engine: &Engine, lane: &mut Lane, registered: &Registered) -> Result<(), Fault> {
     if engine.is_poisoned() {
         return Err(Fault::POISONED);
     }
-    let lane = &mut caller.lane;
     lane.begin_call();
     lane.stats.processed.add(1);
     lane.stats.commands[registered.id].calls.add(1);

@@ -384,8 +384,9 @@ impl Engine {
         outcome.map(|()| Step::Done)
     }
 
-    /// Commits what a command has caused, lets go of its shards and frees what it left behind.
-    #[inline]
+    /// Commits what a command has caused, lets go of its shards and frees what it left behind. Inlined, so that the hold is
+    /// not moved on its way here.
+    #[inline(always)]
     pub(crate) fn end_command(
         &self,
         lane: &mut Lane,
@@ -422,21 +423,27 @@ impl Engine {
             let hashes = positions.into_iter().map(|at| hash::of(request.arg(at)));
             self.shards.many(hashes.map(|hash| hash::shard(hash, self.shards.len())))
         };
-        self.enter(lane, hold)
+        self.entered(lane, hold)
     }
 
-    /// Begins to use shards that were just taken. Whoever waited for them may find that they were let go by a panic.
-    #[inline]
-    pub(crate) fn enter<'h>(
+    /// Shards that were just taken, to be used; see [`Engine::enter`].
+    pub(crate) fn entered<'h>(
         &self,
         lane: &mut Lane,
         mut hold: Hold<'h, Shard>,
     ) -> Result<Hold<'h, Shard>, Fault> {
+        self.enter(lane, &mut hold)?;
+        Ok(hold)
+    }
+
+    /// Begins to use shards that were just taken. Whoever waited for them may find that they were let go by a panic.
+    #[inline]
+    pub(crate) fn enter(&self, lane: &mut Lane, hold: &mut Hold<'_, Shard>) -> Outcome {
         if self.shards.is_poisoned() {
             return Err(Fault::POISONED);
         }
-        self.agree_on_time(lane, &mut hold);
-        Ok(hold)
+        self.agree_on_time(lane, hold);
+        Ok(())
     }
 
     /// Runs a command that works on keys, whose shards are held.

@@ -150,7 +150,7 @@ impl Engine {
                 || registered.command.is(Trait::WalksShards)
         });
         if needs_all {
-            return self.enter(lane, self.shards.all());
+            return self.entered(lane, self.shards.all());
         }
         let mut shards = Vec::new();
         for (registered, request) in &multi.queue {
@@ -160,6 +160,6 @@ impl Engine {
         }
         shards.extend(session.watched.iter().map(|(_, key)| hash::of(key)));
         let hold = self.shards.many(shards.into_iter().map(|hash| hash::shard(hash, self.shards.len())));
-        self.enter(lane, hold)
+        self.entered(lane, hold)
     }
 }
