@@ -232,11 +232,10 @@ impl<B> Entry<B> {
         Entry::new(old.key(), value, old.expires_at_ms(), old.clock())
     }
 
-    /// Puts another string and expiry in place of those it has, and sets the clock. Returns whether they fit exactly into
-    /// its memory; if not, nothing has changed.
+    /// [`Slot::overwrite`].
     #[inline]
     #[expect(clippy::multiple_unsafe_ops_per_block, reason = "one layout, written or read as a whole")]
-    pub fn overwrite(&mut self, value: &Value<'_, B>, expires_at_ms: Option<u64>, clock: u32) -> bool {
+    fn overwrite(&mut self, value: &Value<'_, B>, expires_at_ms: Option<u64>, clock: u32) -> bool {
         let digits: [u8; 8];
         let (kind, bytes) = match value {
             Value::Bytes(bytes) => (KIND_BYTES, *bytes),
@@ -587,6 +586,21 @@ fn integer_from(bytes: &[u8]) -> i64 {
     let mut wide = [if bytes.last().is_some_and(|top| *top >= 0x80) { 0xff } else { 0 }; 8];
     wide[..bytes.len()].copy_from_slice(bytes);
     i64::from_le_bytes(wide)
+}
+
+impl<B> Slot<'_, Entry<B>> {
+    /// Puts another string and expiry in place of those the entry has, and sets its clock. Returns whether they fit exactly
+    /// into its memory and it has an expiry as before or none as before; if not, nothing has changed.
+    #[inline]
+    pub fn overwrite(&mut self, value: &Value<'_, B>, expires_at_ms: Option<u64>, clock: u32) -> bool {
+        // The slot is borrowed mutably, so nobody else uses the entry meanwhile; it stays the table's, undropped.
+        let mut entry = ManuallyDrop::new(Entry { memory: self.get().memory, _body: PhantomData });
+        let is_done = entry.overwrite(value, expires_at_ms, clock);
+        if is_done && let Some(at_ms) = expires_at_ms {
+            self.note_expiry(at_ms);
+        }
+        is_done
+    }
 }
 
 impl<T> Slot<'_, Entry<Pinned<T>>> {

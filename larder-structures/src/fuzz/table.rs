@@ -124,11 +124,9 @@ fn put(table: &mut Table<Stored>, model: &mut Model, tape: &mut Tape<'_>) {
     let clock = u32::from(tape.byte());
     if let Some(mut slot) = table.slot(hash, &key) {
         held.with(|value| {
-            slot.modify(|mut old| {
-                let fits = old.overwrite(&value, expiry, clock);
-                let new = if fits { old } else { Entry::new(&key, value, expiry, clock) };
-                (new, ())
-            });
+            if !slot.overwrite(&value, expiry, clock) {
+                slot.modify(|_| (Entry::new(&key, value, expiry, clock), ()));
+            }
         });
         assert_eq!((Held::of(slot.get()), slot.get().clock()), (held.clone(), clock));
         slot.recolour();

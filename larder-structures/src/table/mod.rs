@@ -261,7 +261,18 @@ impl<E: Element> Table<E> {
         Some(Slot { table: self, place, hash })
     }
 
-    /// Inserts an element whose key is absent, and returns its slot's view.
+    /// [`Table::slot`], with a new element of that key where there is none; and whether that is so.
+    #[inline]
+    pub fn slot_or_insert(&mut self, hash: u64, key: &[u8], make: impl FnOnce() -> E) -> (Slot<'_, E>, bool) {
+        if let Some(place) = self.find(hash, key) {
+            return (Slot { table: self, place, hash }, false);
+        }
+        self.insert_hashed(hash, make());
+        let place = self.find(hash, key).expect("an element of this key was just inserted");
+        (Slot { table: self, place, hash }, true)
+    }
+
+    /// Inserts an element whose key is absent.
     #[inline]
     pub fn insert(&mut self, element: E) {
         let raw = element.into_raw();
@@ -387,7 +398,7 @@ impl<E: Element> Table<E> {
                 prefetch(address.as_ptr().wrapping_add(CACHE_LINE));
             }
             // SAFETY: addresses in slots are those of elements that this table owns.
-            E::key(unsafe { E::borrow(address) }) == key
+            same(E::key(unsafe { E::borrow(address) }), key)
         })
     }
 
@@ -436,6 +447,28 @@ impl<E: Element> Table<E> {
         assert_eq!(seen, self.len, "len differs from what a walk finds");
         assert_eq!(expiring, self.with_expiry, "with_expiry differs from what a walk finds");
     }
+}
+
+/// Whether two keys are the same. Up to 32 bytes, as nearly all have, are compared in two overlapping words each, without
+/// a call.
+#[inline(always)]
+fn same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    if one.len() <= 16 {
+        if let (Some(first), Some(other_first)) = (one.first_chunk::<8>(), other.first_chunk::<8>())
+            && let (Some(last), Some(other_last)) = (one.last_chunk::<8>(), other.last_chunk::<8>())
+        {
+            return first == other_first && last == other_last;
+        }
+    } else if one.len() <= 32
+        && let (Some(first), Some(other_first)) = (one.first_chunk::<16>(), other.first_chunk::<16>())
+        && let (Some(last), Some(other_last)) = (one.last_chunk::<16>(), other.last_chunk::<16>())
+    {
+        return first == other_first && last == other_last;
+    }
+    one == other
 }
 
 impl<E: Element> Drop for Table<E> {
@@ -498,9 +531,15 @@ impl<'t, E: Element> Slot<'t, E> {
         slot.table.with_expiry += usize::from(expires.is_some());
         slot.table.with_expiry -= usize::from(before & raw::EXPIRES != 0);
         if let Some(at_ms) = expires {
-            slot.table.table_for(slot.hash).note_expiry(slot.hash, at_ms);
+            slot.note_expiry(at_ms);
         }
         result
+    }
+
+    /// Notes that the element, which was changed where it is, expires at a time in Unix milliseconds.
+    #[inline]
+    pub(crate) fn note_expiry(&mut self, at_ms: u64) {
+        self.table.table_for(self.hash).note_expiry(self.hash, at_ms);
     }
 
     /// Puts `element`, of the same key, in place of the present one, which is returned.

@@ -226,37 +226,34 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
         let index = self.shard_of(hash);
         let (keys, watchers, mut ledger) = self.hold.shard_mut(index).parts(self.physical);
         let body_memory = |entry: &StoredEntry| shared_of(entry.as_ref()).map_or(0, |body| body.memory());
-        let before;
-        let after;
         if let Some(mut slot) = keys.slot(hash, key) {
             engine.keep_if_old(&mut slot, index, self.physical);
-            let effects = &mut *self.effects;
-            (before, after) = slot.modify(|mut old| {
-                let at_ms = match expiry {
-                    Expiry::Keep => old.as_ref().expires_at_ms(),
-                    Expiry::Never => None,
-                    Expiry::AtMs(at_ms) => Some(at_ms),
-                };
-                let clock = engine.touched(old.as_ref().clock(), now);
-                if old.overwrite(&value, at_ms, clock) {
-                    return (old, (0, 0));
-                }
-                let before = old.as_ref().memory() + body_memory(&old);
-                let new = Entry::new(key, value, at_ms, clock);
-                if shared_of(old.as_ref()).is_some() {
-                    engine.discard(effects, old, Cause::Replaced);
-                }
-                let after = new.as_ref().memory() + body_memory(&new);
-                (new, (before, after))
-            });
+            let old = slot.get();
+            let at_ms = match expiry {
+                Expiry::Keep => old.expires_at_ms(),
+                Expiry::Never => None,
+                Expiry::AtMs(at_ms) => Some(at_ms),
+            };
+            let clock = engine.touched(old.clock(), now);
+            if !slot.overwrite(&value, at_ms, clock) {
+                let effects = &mut *self.effects;
+                let grown = slot.modify(|old| {
+                    let before = old.as_ref().memory() + body_memory(&old);
+                    let new = Entry::new(key, value, at_ms, clock);
+                    if shared_of(old.as_ref()).is_some() {
+                        engine.discard(effects, old, Cause::Replaced);
+                    }
+                    let after = new.as_ref().memory() + body_memory(&new);
+                    (new, after as i64 - before as i64)
+                });
+                engine.account(&mut ledger, grown);
+            }
         } else {
             let at_ms = if let Expiry::AtMs(at_ms) = expiry { Some(at_ms) } else { None };
             let entry = Entry::new(key, value, at_ms, engine.fresh(now));
-            before = 0;
-            after = entry.as_ref().memory() + body_memory(&entry);
+            engine.account(&mut ledger, (entry.as_ref().memory() + body_memory(&entry)) as i64);
             keys.insert_hashed(hash, entry);
         }
-        self.engine.account(&mut ledger, after as i64 - before as i64);
         self.effects.touched(watchers, self.db, key, event, 1);
     }
 
@@ -333,7 +330,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
     ) -> Result<Option<Guard<'g, T>>, Fault> {
         let hash = self.planned.hash_of(key);
         self.expire_if_due(hash, key);
-        self.guard(hash, key, event, false)
+        self.guard(hash, key, event, None::<fn() -> T>)
     }
 
     /// Opens the collection of type `T` under `key` for changing, or a new one that `make` makes. Should nothing be
@@ -349,44 +346,56 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
     ) -> Result<Guard<'g, T>, Fault> {
         let hash = self.planned.hash_of(key);
         self.expire_if_due(hash, key);
-        let index = self.shard_of(hash);
-        let (keys, _, mut ledger) = self.hold.shard_mut(index).parts(self.physical);
-        let is_new = keys.get_hashed(hash, key).is_none();
-        if is_new {
-            let clock = self.engine.fresh(self.clock);
-            let entry = with_stored(make().into_body(), |value| Entry::new(key, value, None, clock));
-            self.engine.account(&mut ledger, Found::new(entry.as_ref()).memory() as i64);
-            keys.insert_hashed(hash, entry);
-        }
-        self.guard(hash, key, event, is_new)?.ok_or(Fault::NO_SUCH_KEY)
+        self.guard(hash, key, event, Some(make))?.ok_or(Fault::NO_SUCH_KEY)
     }
 
+    /// Opens what is under `key`, or what `make` makes if there is nothing.
     fn guard<'g, T: Collection>(
         &'g mut self,
         hash: u64,
         key: &'g [u8],
         event: Event,
-        is_new: bool,
+        make: Option<impl FnOnce() -> T>,
     ) -> Result<Option<Guard<'g, T>>, Fault> {
         let index = self.shard_of(hash);
-        let (keys, watchers, ledger) = self.hold.shard_mut(index).parts(self.physical);
-        let Some(mut slot) = keys.slot(hash, key) else { return Ok(None) };
-        self.engine.keep_if_old(&mut slot, index, self.physical);
-        let entry = slot.get();
-        if !is_new {
-            entry.set_clock(self.engine.touched(entry.clock(), self.clock));
-        }
-        let before = Found::new(entry).memory();
-        let taken_out = if let ValueRef::Packed(tag, bytes) = entry.value() {
-            let buf = std::mem::take(&mut self.effects.scratch);
-            Some(T::unpacked(Packed::new(tag, bytes), buf).ok_or(Fault::WRONG_TYPE)?)
-        } else {
-            shared_of(slot.get()).and_then(|body| T::of(body)).ok_or(Fault::WRONG_TYPE)?;
-            unshare(&mut slot);
-            None
+        let engine = self.engine;
+        let (keys, watchers, mut ledger) = self.hold.shard_mut(index).parts(self.physical);
+        let (mut slot, is_new) = match make {
+            Some(make) => {
+                let clock = engine.fresh(self.clock);
+                keys.slot_or_insert(hash, key, || {
+                    with_stored(make().into_body(), |value| Entry::new(key, value, None, clock))
+                })
+            }
+            None => match keys.slot(hash, key) {
+                Some(slot) => (slot, false),
+                None => return Ok(None),
+            },
         };
+        engine.keep_if_old(&mut slot, index, self.physical);
+        let entry = slot.get();
+        let found = Found::new(entry);
+        let before = found.memory();
+        if is_new {
+            engine.account(&mut ledger, before as i64);
+        } else {
+            entry.set_clock(engine.touched(found.clock, self.clock));
+        }
+        let mut taken_out = None;
+        match (entry.value(), found.body) {
+            (ValueRef::Packed(tag, bytes), _) => {
+                let buf = std::mem::take(&mut self.effects.scratch);
+                taken_out = Some(T::unpacked(Packed::new(tag, bytes), buf).ok_or(Fault::WRONG_TYPE)?);
+            }
+            (_, Some(body)) if T::of(body).is_some() => {
+                if body.is_pinned() {
+                    copy_body(&mut slot);
+                }
+            }
+            _ => return Err(Fault::WRONG_TYPE),
+        }
         Ok(Some(Guard {
-            engine: self.engine,
+            engine,
             slot: Some(slot),
             taken_out,
             watchers,

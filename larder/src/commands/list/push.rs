@@ -75,8 +75,9 @@ fn push_if_present(
     Ok(())
 }
 
-fn push_all(list: &mut Guard<'_, List>, args: Args<'_>, reply: &mut ReplyWriter<'_>, end: End) {
+fn push_all(opened: &mut Guard<'_, List>, args: Args<'_>, reply: &mut ReplyWriter<'_>, end: End) {
+    let list: &mut List = opened;
     args.rest().for_each(|element| list.push(end, element));
-    list.changed(args.len() as u64);
     reply.integer(list.len() as i64);
+    opened.changed(args.len() as u64);
 }
