@@ -21,10 +21,11 @@
 //! seconds are gone 1.2 seconds late at most, for a fifth of a processor, and a GET beside them takes as long as ever.)
 
 use super::StoredEntry;
-use super::shard::Db;
+use super::shard::{Db, Shard};
 use crate::effects::Event;
 use crate::engine::Engine;
 use crate::lane::Lane;
+use larder_structures::sync::Hold;
 use larder_structures::table::{Element as _, SweepLimits};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::yield_now;
@@ -74,7 +75,8 @@ impl Engine {
         }
         let mut now_us = began_us;
         while index < self.shards.len() && now_us <= ends_us {
-            index += usize::from(!self.holding(|| self.tend_shard(lane, index, expires)));
+            index += usize::from(!self.holding(index, |hold| self.tend_shard(lane, hold, index, expires)));
+            self.free(&mut lane.effects.garbage);
             yield_now();
             now_us = lane.clock.elapsed_us();
         }
@@ -104,9 +106,8 @@ impl Engine {
     }
 
     /// One hold of one shard; returns whether the shard wants another one.
-    fn tend_shard(&self, lane: &mut Lane, index: usize, expires: bool) -> bool {
-        let mut hold = self.shards.one(index);
-        self.agree_on_time(lane, &mut hold);
+    fn tend_shard(&self, lane: &mut Lane, hold: &mut Hold<'_, Shard>, index: usize, expires: bool) -> bool {
+        self.agree_on_time(lane, hold);
         let mut due: Vec<(usize, Box<[u8]>)> = Vec::new();
         let shard = hold.shard_mut(index);
         let first = self.sweep.db.load(Ordering::Relaxed);
@@ -128,13 +129,11 @@ impl Engine {
             self.begin_effects(lane);
             for (physical, key) in &due {
                 let Some(db) = self.logical(*physical) else { continue };
-                self.writer(lane, &mut hold, db).delete(key, Event::EXPIRED);
+                self.writer(lane, hold, db).delete(key, Event::EXPIRED);
             }
-            self.commit_removals(lane, &mut hold);
+            self.commit_removals(lane, hold);
         }
-        self.report(&mut hold, index);
-        drop(hold);
-        self.free(&mut lane.effects.garbage);
+        self.report(hold, index);
         unfinished.is_some()
     }
 

@@ -12,6 +12,7 @@
 //! Pages that are free altogether go back to the system once nobody needed them for a while; see [`slab::trim`], and
 //! [`crate::runtime`] for who calls it.
 
+use super::Shard;
 use crate::engine::Engine;
 use larder_structures::slab;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -79,7 +80,7 @@ impl Engine {
         let tidying = &self.tidying;
         let mut index = tidying.shard.load(Ordering::Relaxed);
         while index < self.shards.len() && self.clock.elapsed_us() < ends_us {
-            index += usize::from(self.holding(|| self.tidy_shard(index)));
+            index += usize::from(self.holding(index, |hold| self.tidy_shard(hold.shard_mut(index))));
             yield_now();
         }
         let is_over = index == self.shards.len();
@@ -88,10 +89,8 @@ impl Engine {
     }
 
     /// One hold of one shard; returns whether the walk is through with it.
-    fn tidy_shard(&self, index: usize) -> bool {
+    fn tidy_shard(&self, shard: &mut Shard) -> bool {
         let tidying = &self.tidying;
-        let mut hold = self.shards.one(index);
-        let shard = hold.shard_mut(index);
         let first = tidying.db.load(Ordering::Relaxed);
         let next = shard.existing().find(|physical| *physical >= first);
         let Some((physical, db)) = next.and_then(|physical| Some((physical, shard.db_if_any(physical)?)))

@@ -8,8 +8,10 @@ pub mod system;
 pub use rates::Rates;
 
 use crate::engine::Engine;
+use crate::keyspace::Shard;
 use crate::lane::Lane;
 use crate::registry;
+use larder_structures::sync::Hold;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -295,11 +297,13 @@ impl Stats {
 }
 
 impl Engine {
-    /// Does something in the background that holds the lock of a shard, and notes for how long.
-    pub(crate) fn holding<R>(&self, work: impl FnOnce() -> R) -> R {
+    /// Does something in the background under the lock of a shard, and notes for how long it had that.
+    pub(crate) fn holding<R>(&self, index: usize, work: impl FnOnce(&mut Hold<'_, Shard>) -> R) -> R {
+        let mut hold = self.shards.one(index);
         let began_us = self.clock.elapsed_us();
-        let result = work();
+        let result = work(&mut hold);
         let held_us = self.clock.elapsed_us().saturating_sub(began_us);
+        drop(hold);
         self.stats.longest_background_us.fetch_max(held_us, Ordering::Relaxed);
         result
     }

@@ -6,7 +6,7 @@
 use super::handed::{Handed, Head, Still, WAITING_MAX, is_large};
 use super::part::Part;
 use crate::engine::Engine;
-use crate::keyspace::{Meter, StoredEntry};
+use crate::keyspace::{Meter, Shard, StoredEntry};
 use crate::persist::convert;
 use crate::persist::disk::Gradual;
 use crate::persist::snapshot::{Elements, KeyMeta, NodeRef, SnapshotWriter};
@@ -133,7 +133,8 @@ impl<'w, 'f> Walk<'w, 'f> {
         let mut cursor = 0;
         loop {
             self.serve();
-            cursor = self.engine.holding(|| self.step(shard, physical, cursor));
+            let engine = self.engine;
+            cursor = engine.holding(shard, |hold| self.step(hold.shard_mut(shard), shard, physical, cursor));
             self.put_taken();
             if cursor == 0 {
                 return;
@@ -142,10 +143,9 @@ impl<'w, 'f> Walk<'w, 'f> {
     }
 
     /// Takes some entries of a table.
-    fn step(&mut self, shard: usize, physical: usize, cursor: u64) -> u64 {
+    fn step(&mut self, held: &mut Shard, shard: usize, physical: usize, cursor: u64) -> u64 {
         let engine = self.engine;
-        let mut hold = engine.shards.one(shard);
-        let Some(db) = hold.shard_mut(shard).db_if_any(physical) else { return 0 };
+        let Some(db) = held.db_if_any(physical) else { return 0 };
         let mut large: Vec<Box<[u8]>> = Vec::new();
         let taken = &mut self.taken;
         let mut next = cursor;
