@@ -108,7 +108,7 @@ pub(crate) const PARAMS: &[Param] = &[
     Param {
         name: "bind",
         kind: Kind::Words { merge: lists::bind, accumulates: false },
-        default: "* -::*",
+        default: "127.0.0.1 -::1",
         doc: "The addresses to listen at; with a - in front, an address that this machine does not have is passed over.",
         ..ROW
     },

