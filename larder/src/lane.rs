@@ -141,6 +141,12 @@ impl Lane {
         self.mark_us.saturating_sub(before_us)
     }
 
+    /// Unix time of this turn in microseconds.
+    #[inline]
+    pub fn now_us(&self) -> u64 {
+        self.now_us
+    }
+
     /// Unix time of this turn in milliseconds.
     #[inline]
     pub fn now_ms(&self) -> u64 {

@@ -203,6 +203,11 @@ impl Connection {
         }
     }
 
+    /// When it last received something, or was made; Unix milliseconds.
+    pub(crate) fn active_ms(&self) -> u64 {
+        self.active_ms
+    }
+
     fn may_read(&self) -> bool {
         let is_waiting = self.is_parked || self.session.is_none();
         let has_read_ahead = is_waiting && self.input.pending().len() >= READ_AHEAD_MAX;

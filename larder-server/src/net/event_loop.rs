@@ -17,6 +17,7 @@
 
 use super::buffers::Pool;
 use super::connection::{Connection, Fate};
+use super::gathering::{Gathering, wake_on_time};
 use super::listener::{Accepted, Arrival, Listener};
 use super::mailbox::{ConnectionId, ConnectionWaker, LogWaker, Mail, Mailbox, WAKER_TOKEN};
 use super::transport;
@@ -53,6 +54,7 @@ pub(crate) struct EventLoop {
     free: Vec<u32>,
     pool: Pool,
     windows: Windows,
+    gathering: Gathering,
     listeners: Vec<Listening>,
     /// Connections with something to do in the next turn.
     ready: Vec<u32>,
@@ -111,6 +113,7 @@ impl EventLoop {
             free: Vec::new(),
             pool: Pool::default(),
             windows: Windows::default(),
+            gathering: Gathering::default(),
             listeners: listening,
             ready: Vec::new(),
             held: Vec::new(),
@@ -126,6 +129,7 @@ impl EventLoop {
     pub(crate) fn run(mut self) -> io::Error {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         let mut working = Vec::new();
+        wake_on_time();
         loop {
             self.server.standstill.rest();
             if let Err(error) = self.wait(&mut events) {
@@ -156,6 +160,12 @@ impl EventLoop {
         let has_arrivals = self.listeners.iter().any(|listening| listening.has_arrivals);
         let has_work = !self.ready.is_empty() || has_arrivals || self.owed_turns > 0;
         let may_wait = !has_work && self.mailbox.fall_asleep();
+        if may_wait
+            && self.held.is_empty()
+            && let Some(rest) = self.gathering.rest()
+        {
+            std::thread::sleep(rest);
+        }
         let timeout_ms = if may_wait {
             self.next_look_ms.saturating_sub(self.lane.now_ms()).clamp(1, LOOK_EVERY_MS)
         } else {
@@ -225,11 +235,14 @@ impl EventLoop {
     fn read(&mut self, working: &[u32]) {
         let stats = self.lane.stats();
         let now_ms = self.lane.now_ms();
+        self.gathering.begin_turn();
         for slot in working {
             let Some(connection) = &mut self.places[*slot as usize].connection else { continue };
+            let active_ms = connection.active_ms();
             match connection.read(&self.server, &mut self.pool, now_ms) {
                 Ok(0) => {}
                 Ok(count) => {
+                    self.gathering.hear(now_ms, active_ms);
                     stats.input_bytes.add(count as u64);
                     stats.reads.add(1);
                 }
@@ -244,6 +257,7 @@ impl EventLoop {
 
     fn execute(&mut self, working: &[u32]) {
         self.lane.begin_turn();
+        self.gathering.end_reading(self.lane.now_us());
         let (mut rest, mut unsent) = (working, 0..0);
         let mut bytes = 0;
         while let Some(group) = self.look_ahead(rest) {

@@ -14,6 +14,8 @@ mod input;
 
 mod window;
 
+mod gathering;
+
 mod outbox;
 
 mod buffers;
