@@ -104,9 +104,12 @@ pub(crate) const BENCHES: &[Bench] = &[
     },
     Bench {
         name: "growth",
-        about: "A table grows from nothing while GETs at a fixed rate go on; the control overwrites the same keys. \
-                growth-machine is how long a bare loop stood still on the same processor, in milliseconds, which touched \
-                as much new memory in the same time while the other processor was busy.",
+        about: "A table grows from nothing while GETs at a fixed rate go on: first in memory that the machine has to give \
+                to the process, then, after FLUSHALL, in memory that it has; the control overwrites the same keys. \
+                growth-inside is the longest hold of a lock in the second growth, growth-fresh-inside in the first; \
+                medians of the rounds, and the worst. growth-machine is how long a bare loop stood still on the same \
+                processor, in milliseconds, which touched as much fresh memory in the same time while the other \
+                processor was busy.",
         run: stalls::growth,
     },
     Bench {
@@ -118,7 +121,8 @@ pub(crate) const BENCHES: &[Bench] = &[
     Bench {
         name: "long",
         about: "One client loops a ZUNIONSTORE over a million members, two I/O threads, while GETs of another key at a \
-                fixed rate go on over eight connections; the control is the same without it.",
+                fixed rate go on over eight connections; the control, before each round, is the same without it. Medians \
+                of the rounds.",
         run: stalls::long,
     },
     Bench {

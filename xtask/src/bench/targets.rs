@@ -46,9 +46,11 @@ const TARGETS: &[(&str, Target)] = &[
     ("churn/trend", AtMost(1.02)),
     ("churn/walk", AtMost(0.02)),
     ("stall/growth-inside", AtMost(1.0)),
+    ("stall/growth-inside-worst", Told),
     ("stall/growth-inside-control", Told),
     // What one client sees of it has a part that is the machine's, however long both runs are.
     ("stall/growth-excess", Told),
+    ("stall/growth-fresh-inside", Told),
     ("stall/growth-machine", Told),
     ("stall/long-excess", AtMost(20.0)),
     ("stall/long-inside", AtMost(20.0)),
