@@ -382,15 +382,13 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
             entry.set_clock(engine.touched(found.clock, self.clock));
         }
         let mut taken_out = None;
-        match (entry.value(), found.body) {
-            (ValueRef::Packed(tag, bytes), _) => {
+        match entry.value() {
+            ValueRef::Packed(tag, bytes) => {
                 let buf = std::mem::take(&mut self.effects.scratch);
                 taken_out = Some(T::unpacked(Packed::new(tag, bytes), buf).ok_or(Fault::WRONG_TYPE)?);
             }
-            (_, Some(body)) if T::of(body).is_some() => {
-                if body.is_pinned() {
-                    copy_body(&mut slot);
-                }
+            ValueRef::Body(body) if T::of(body).is_some() => {
+                unshare(&mut slot);
             }
             _ => return Err(Fault::WRONG_TYPE),
         }
