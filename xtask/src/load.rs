@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use larder_resp::Frame;
@@ -88,6 +89,41 @@ fn read_lines(reader: &mut TcpStream, count: usize) -> Result<(), String> {
 /// A command from words.
 pub(crate) fn words(line: &str) -> Vec<Vec<u8>> {
     line.split(' ').map(|word| word.as_bytes().to_vec()).collect()
+}
+
+/// Makes a sorted set `big` of so many members, in no order.
+pub(crate) fn fill_big(client: &mut Client, members: usize) -> Result<(), String> {
+    let pages = (0..members / 100).map(|page| {
+        let mut command = words("ZADD big");
+        command.extend(
+            (0..100).flat_map(|n| words(&format!("{} member:{page}:{n}", (page * 7_919 + n) % members))),
+        );
+        command
+    });
+    fill(client, pages)
+}
+
+/// Does something while one client has the server make one union of [`fill_big`]'s set after the other; returns how many
+/// those were, and what came of it.
+pub(crate) fn beside_unions<R>(
+    server: &Server,
+    work: impl FnOnce() -> Result<R, String>,
+) -> Result<(u64, R), String> {
+    let (stop, rounds) = (AtomicBool::new(false), AtomicU64::new(0));
+    let result = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut client = server.connect();
+            client.set_timeout(Duration::from_secs(120));
+            while !stop.load(Ordering::Relaxed) {
+                client.line("ZUNIONSTORE result 2 big big");
+                rounds.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let result = work();
+        stop.store(true, Ordering::Relaxed);
+        result
+    })?;
+    Ok((rounds.load(Ordering::Relaxed), result))
 }
 
 /// Pins all threads of a process to a processor, where the system can; on one processor it makes no difference.

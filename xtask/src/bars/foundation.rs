@@ -11,7 +11,9 @@ use testkit::grammar::{Declaration, Family, Grammar, engine_declarations};
 use testkit::{Client, Options, Program, Rng, Server};
 
 use super::{Bar, Measured, Scale, server};
-use crate::load::{Load, fill, fill_keys, latencies, measure, percentile, pin, words};
+use crate::load::{
+    Load, beside_unions, fill, fill_big, fill_keys, latencies, measure, percentile, pin, words,
+};
 use crate::run::{command, fuzz_command, logged};
 
 pub(super) const BARS: &[Bar] = &[
@@ -351,33 +353,13 @@ fn long_command(scale: Scale) -> Result<Measured, String> {
     let time = scale.choose(Duration::from_secs(20), Duration::from_secs(1));
     let mut client = server.connect();
     client.line("SET other value");
-    let pages = (0..members / 100).map(|page| {
-        let mut command = words("ZADD big");
-        command.extend(
-            (0..100).flat_map(|n| words(&format!("{} member:{page}:{n}", (page * 7_919 + n) % members))),
-        );
-        command
-    });
-    fill(&mut client, pages)?;
+    fill_big(&mut client, members)?;
     let control = latencies(&server, 8, time)?;
-    let (stop, rounds) = (AtomicBool::new(false), AtomicU64::new(0));
-    let busy = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut client = server.connect();
-            client.set_timeout(Duration::from_secs(60));
-            while !stop.load(Ordering::Relaxed) {
-                client.line("ZUNIONSTORE result 2 big big");
-                rounds.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-        let busy = latencies(&server, 8, time);
-        stop.store(true, Ordering::Relaxed);
-        busy
-    })?;
+    let (rounds, busy) = beside_unions(&server, || latencies(&server, 8, time))?;
     let worst = |all: &[u128]| all.last().copied().unwrap_or(0);
     let excess = worst(&busy).saturating_sub(worst(&control));
     let figures = vec![
-        format!("{members} members, {} rounds, 8 other connections", rounds.load(Ordering::Relaxed)),
+        format!("{members} members, {rounds} rounds, 8 other connections"),
         format!(
             "longest stop {} us, without the load {} us, excess {excess} us",
             worst(&busy),

@@ -5,7 +5,7 @@
 //! that it has held a gate or the lock of a shard.
 
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use testkit::client::encode;
@@ -14,7 +14,7 @@ use testkit::{Options, Server};
 
 use super::cost::pin_server;
 use super::{Plan, Section, both, info, larder, median, processors};
-use crate::load::{fill, pin, stream, unpin, words};
+use crate::load::{beside_unions, fill_big, pin, stream, unpin};
 
 const MS: f64 = 1000.0;
 
@@ -215,21 +215,14 @@ pub(super) fn long(plan: &Plan) -> Result<Section, String> {
     for (name, server) in both(&["--io-threads", "2"])? {
         let mut client = server.connect();
         client.line("SET other value");
-        let pages = (0..members / 100).map(|page| {
-            let mut command = words("ZADD big");
-            command.extend(
-                (0..100).flat_map(|n| words(&format!("{} member:{page}:{n}", (page * 7_919 + n) % members))),
-            );
-            command
-        });
-        fill(&mut client, pages)?;
+        fill_big(&mut client, members)?;
         client.line("CONFIG RESETSTAT");
         // Of a server that answers nobody meanwhile, one round tells enough.
         let rounds = if name == "Larder" { plan.rounds } else { 1 };
         let (mut excesses, mut factors) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
             let control = probe(&server, 8, 1_000, time)?;
-            let (unions, busy) = probe_beside_unions(&server, time)?;
+            let (unions, busy) = beside_unions(&server, || probe(&server, 8, 1_000, time))?;
             note(&mut section, &format!("{unions} unions of {members}"), name, &busy);
             note(&mut section, "control", name, &control);
             excesses.push(ms(busy.max()) - ms(control.max()));
@@ -242,23 +235,4 @@ pub(super) fn long(plan: &Plan) -> Result<Section, String> {
         }
     }
     Ok(section)
-}
-
-/// What others see while one client has the server make one large union after the other; and how many it made.
-fn probe_beside_unions(server: &Server, time: Duration) -> Result<(u64, Latencies), String> {
-    let (stop, rounds) = (AtomicBool::new(false), AtomicU64::new(0));
-    let busy = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut client = server.connect();
-            client.set_timeout(Duration::from_secs(120));
-            while !stop.load(Ordering::Relaxed) {
-                client.line("ZUNIONSTORE result 2 big big");
-                rounds.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-        let busy = probe(server, 8, 1_000, time);
-        stop.store(true, Ordering::Relaxed);
-        busy
-    })?;
-    Ok((rounds.load(Ordering::Relaxed), busy))
 }
