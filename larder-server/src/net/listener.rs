@@ -185,7 +185,7 @@ fn turn_away(mut transport: Transport, message: &[u8]) {
 
 /// Has the connections of a listener that only this machine reaches send as simply as the system can: there is no network
 /// that they could fill. Where the system's way for all others measures and paces (BBR does, by a timer for every segment),
-/// this saves a tenth of what a request without a pipeline costs.
+/// this saves some 3 % of what a request without a pipeline costs.
 fn leave_unpaced(socket: &Socket) {
     #[cfg(target_os = "linux")]
     {
