@@ -256,6 +256,21 @@ fn an_empty_slot_and_a_link_are_no_candidates() {
     assert!(found.inspect(|record| assert!(wanted.iter().any(|key| key == record.key()))).count() > 0);
 }
 
+/// A collection whose key stood in an overflow bucket was not looked into beforehand, so every command on it waited for
+/// its members' memory: HSET in a pipeline took 1.6 times as long, in one server out of ten.
+#[test]
+fn a_candidate_is_found_in_an_overflow_bucket() {
+    let keys = keys_where(60, |hash| hash & 0xf == 0 && hash >> 48 != 0);
+    let mut table = Table::with_load(100);
+    for key in &keys {
+        table.insert(Record::new(key, key));
+    }
+    for key in &keys {
+        let candidate = table.candidate(hash::of(key)).expect("the element is there");
+        assert_eq!(hash::of(candidate.key()) >> 48, hash::of(key) >> 48, "the tags are the same");
+    }
+}
+
 /// Draws `draws` times for each element, and returns the least and the most that any of them came up.
 fn spread(
     table: &Table<Record>,

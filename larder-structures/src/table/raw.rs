@@ -269,17 +269,23 @@ impl Raw {
         }
     }
 
-    /// The first slot of the first bucket whose element may be that of a hash.
+    /// The first element of the chain of a hash that may be its own.
     #[inline]
     pub(super) fn candidate(&self, hash: u64) -> Option<u64> {
         if self.count == 0 {
             return None;
         }
-        // SAFETY: buckets live as long as the table, which is borrowed.
-        let line = unsafe { self.bucket(self.index(hash)).as_ref() };
-        let candidates = line.slots_tagged(hash::tag(hash));
-        let word = *line.slots.get((candidates.trailing_zeros() / MASK_BITS) as usize)?;
-        is_element(word).then_some(word)
+        let mut bucket = self.bucket(self.index(hash));
+        loop {
+            // SAFETY: buckets live as long as the table, which is borrowed.
+            let line = unsafe { bucket.as_ref() };
+            let candidates = line.slots_tagged(hash::tag(hash));
+            let first = line.slots.get((candidates.trailing_zeros() / MASK_BITS) as usize);
+            match first.filter(|word| is_element(**word)) {
+                Some(word) => return Some(*word),
+                None => bucket = line.child()?,
+            }
+        }
     }
 
     /// Appends an element to its chain.
