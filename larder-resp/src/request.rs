@@ -30,6 +30,9 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
+    /// A request without a single word.
+    pub const NONE: Request<'static> = Request { buf: &[], spans: &[] };
+
     /// A request over `buf`. Nothing is checked here: a span outside of `buf` reads as an absent argument.
     #[inline]
     #[must_use]

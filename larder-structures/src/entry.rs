@@ -21,7 +21,7 @@ pub use copies::Copies;
 
 use crate::slab;
 use crate::sync::Pinned;
-use crate::table::{Element, Slot};
+use crate::table::{Element, Slot, same};
 use crate::varint;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
@@ -37,6 +37,8 @@ const KIND_PACKED: u32 = 3;
 const EXPIRY_SHORT: u32 = 0b0100;
 /// Eight bytes of expiry.
 const EXPIRY_LONG: u32 = 0b1000;
+/// The bytes of expiry that those two marks stand for: hexadecimal digits, the marks being four times the digit's place.
+const EXPIRY_LENGTHS: u32 = 0x860;
 /// A mark of the owner's; see [`EntryRef::is_marked`].
 const MARK: u32 = 0b1_0000;
 /// The tag of a packed value.
@@ -70,18 +72,10 @@ pub enum ValueRef<'a, B: Body> {
     Body(&'a B::Target),
 }
 
-/// All that an entry says; see [`EntryRef::facts`].
-pub struct Facts<'a, B: Body> {
-    /// The value.
-    pub value: ValueRef<'a, B>,
-    /// When it expires, in Unix milliseconds.
-    pub expires_at_ms: Option<u64>,
-    /// The 24 bits of access clock.
-    pub clock: u32,
-    /// The owner's mark; see [`EntryRef::is_marked`].
-    pub is_marked: bool,
-    /// The bytes the entry itself takes, a body's own memory not counted.
-    pub memory: usize,
+/// An entry whose layout was read once; see [`EntryRef::facts`].
+pub struct Facts<'a, B> {
+    entry: EntryRef<'a, B>,
+    parts: Parts,
 }
 
 /// An owned entry with bodies of type `B`, which must be the size of a pointer.
@@ -234,7 +228,6 @@ impl<B> Entry<B> {
 
     /// [`Slot::overwrite`].
     #[inline]
-    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "one layout, written or read as a whole")]
     fn overwrite(&mut self, value: &Value<'_, B>, expires_at_ms: Option<u64>, clock: u32) -> bool {
         let digits: [u8; 8];
         let (kind, bytes) = match value {
@@ -250,13 +243,13 @@ impl<B> Entry<B> {
         if parts.head & KIND != kind || parts.value_len != bytes.len() || parts.expiry_len() != expiry_len {
             return false;
         }
-        let expiry = expires_at_ms.unwrap_or(0).to_le_bytes();
-        // SAFETY: the entry is owned, so nobody reads it; it has `expiry_len` bytes of expiry, at most 8, and a value as
-        // long as `bytes`, which cannot be part of an entry that is owned here.
-        unsafe {
-            std::ptr::copy_nonoverlapping(expiry.as_ptr(), parts.expiry, expiry_len);
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), parts.value, bytes.len());
+        if let Some(at_ms) = expires_at_ms {
+            let expiry = at_ms.to_le_bytes();
+            // SAFETY: the entry is owned, so nobody reads it; it has `expiry_len` bytes of expiry, at most 8.
+            unsafe { std::ptr::copy_nonoverlapping(expiry.as_ptr(), parts.expiry, expiry_len) };
         }
+        // SAFETY: as above; its value is as long as `bytes`, which cannot be part of an entry that is owned here.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), parts.value, bytes.len()) };
         let marks = parts.head & ((1 << CLOCK_SHIFT) - 1) & !MARK;
         self.set_head(marks | clock.min(CLOCK_MAX) << CLOCK_SHIFT);
         true
@@ -371,11 +364,8 @@ impl<'a, B> EntryRef<'a, B> {
     #[expect(clippy::multiple_unsafe_ops_per_block, reason = "one layout, written or read as a whole")]
     fn parts(self) -> Parts {
         let head = self.head().load(Ordering::Relaxed);
-        let expiry_len = match head & (EXPIRY_SHORT | EXPIRY_LONG) {
-            0 => 0,
-            EXPIRY_SHORT => 6,
-            _ => 8,
-        };
+        // Looked up in the digits of a number, where the branches would have to be guessed.
+        let expiry_len = (EXPIRY_LENGTHS >> (head & (EXPIRY_SHORT | EXPIRY_LONG)) & 0xf) as usize;
         let start = self.memory.as_ptr();
         // SAFETY: the layout is the one `build` wrote: head, two varints, expiry, key, value.
         unsafe {
@@ -427,20 +417,20 @@ impl<'a, B> EntryRef<'a, B> {
         }
     }
 
-    /// All that the entry says, its layout read once. Inlined, so that nobody pays for what he does not look at.
+    /// The entry with its layout read, for who asks for several things. Inlined, so that nobody pays for what he does not
+    /// look at.
     #[inline(always)]
-    pub fn facts(self) -> Facts<'a, B>
-    where
-        B: Body,
-    {
-        let parts = self.parts();
-        Facts {
-            value: Self::value_in(&parts),
-            expires_at_ms: Self::expiry_in(&parts),
-            clock: parts.head >> CLOCK_SHIFT,
-            is_marked: parts.head & MARK != 0,
-            memory: slab::rounded(parts.size),
-        }
+    pub fn facts(self) -> Facts<'a, B> {
+        Facts { entry: self, parts: self.parts() }
+    }
+
+    /// [`EntryRef::facts`] if this is the entry of `key`.
+    #[inline(always)]
+    pub fn facts_of(self, key: &[u8]) -> Option<Facts<'a, B>> {
+        let facts = self.facts();
+        // SAFETY: the key's bytes live as long as the entry.
+        let own = unsafe { std::slice::from_raw_parts(facts.parts.key, facts.parts.key_len) };
+        same(own, key).then_some(facts)
     }
 
     /// When the entry expires, in Unix milliseconds.
@@ -473,12 +463,15 @@ impl<'a, B> EntryRef<'a, B> {
     /// Sets the access clock, cut to 24 bits; written only where it differs, to leave the cache line alone.
     #[inline]
     pub fn set_clock(self, clock: u32) {
-        let head = self.head();
-        let before = head.load(Ordering::Relaxed);
+        self.change_clock(self.head().load(Ordering::Relaxed), clock);
+    }
+
+    #[inline(always)]
+    fn change_clock(self, before: u32, clock: u32) {
         let after = before & ((1 << CLOCK_SHIFT) - 1) | clock.min(CLOCK_MAX) << CLOCK_SHIFT;
         if before != after {
             // Only the clock is ever written through a shared entry, so a lost update loses a clock tick.
-            head.store(after, Ordering::Relaxed);
+            self.head().store(after, Ordering::Relaxed);
         }
     }
 
@@ -491,6 +484,47 @@ impl<'a, B> EntryRef<'a, B> {
     #[inline]
     pub fn memory(self) -> usize {
         slab::rounded(self.parts().size)
+    }
+}
+
+impl<'a, B> Facts<'a, B> {
+    /// The value.
+    #[inline(always)]
+    pub fn value(&self) -> ValueRef<'a, B>
+    where
+        B: Body,
+    {
+        EntryRef::value_in(&self.parts)
+    }
+
+    /// When the entry expires, in Unix milliseconds.
+    #[inline(always)]
+    pub fn expires_at_ms(&self) -> Option<u64> {
+        EntryRef::<B>::expiry_in(&self.parts)
+    }
+
+    /// The 24 bits of access clock.
+    #[inline(always)]
+    pub fn clock(&self) -> u32 {
+        self.parts.head >> CLOCK_SHIFT
+    }
+
+    /// [`EntryRef::set_clock`].
+    #[inline(always)]
+    pub fn set_clock(&self, clock: u32) {
+        self.entry.change_clock(self.parts.head, clock);
+    }
+
+    /// [`EntryRef::is_marked`].
+    #[inline(always)]
+    pub fn is_marked(&self) -> bool {
+        self.parts.head & MARK != 0
+    }
+
+    /// The bytes of the entry itself, a body's own memory not counted. It takes [`slab::rounded`] as many.
+    #[inline(always)]
+    pub fn size(&self) -> usize {
+        self.parts.size
     }
 }
 

@@ -352,15 +352,20 @@ impl Engine {
 
     /// Agrees with shards just taken on what time it is: the latest that any of them, or this lane, has seen. A clock
     /// that is set back, or a lane that began its turn earlier than another, thus never sees again what has expired.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn agree_on_time(&self, lane: &mut Lane, hold: &mut Hold<'_, Shard>) {
         if self.is_loading() {
             // Whoever loads has a time of its own, and nobody else may change anything.
             return;
         }
-        if let Some(shard) = hold.single_mut() {
-            return agree_with(lane, shard);
+        match hold.single_mut() {
+            Some(shard) => agree_with(lane, shard),
+            None => Self::agree_with_several(lane, hold),
         }
+    }
+
+    #[cold]
+    fn agree_with_several(lane: &mut Lane, hold: &mut Hold<'_, Shard>) {
         let mut latest_ms = lane.now_ms();
         hold.for_each(|shard| {
             latest_ms = latest_ms.max(shard.now_ms);

@@ -69,8 +69,13 @@ impl Engine {
             let hint = self.shards.hint(hash::shard(lookup.key, self.shards.len()));
             prefetch_by_hint(hint, lookup.key);
         } else {
-            self.with_keys_of(lookup, |keys| keys.prefetch_bucket(lookup.key));
+            self.prefetch_locked(lookup);
         }
+    }
+
+    #[cold]
+    fn prefetch_locked(&self, lookup: Lookup) {
+        self.with_keys_of(lookup, |keys| keys.prefetch_bucket(lookup.key));
     }
 
     #[inline]

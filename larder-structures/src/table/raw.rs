@@ -261,8 +261,7 @@ impl Raw {
             candidates &= candidates - 1;
             let start = (line.slots[nth] & ADDRESS) as usize as *const u8;
             sys::prefetch(start);
-            // Elements of the usual sizes begin in one line and end in the next.
-            sys::prefetch(start.wrapping_add(size_of::<Bucket>()));
+            super::prefetch_rest(start);
         }
         if line.slots[SLOTS - 1] & CHILD != 0 {
             sys::prefetch((line.slots[SLOTS - 1] & ADDRESS) as usize as *const u8);

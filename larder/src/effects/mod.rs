@@ -120,6 +120,14 @@ impl Effects {
         changes: u64,
     ) {
         self.dirty += changes;
+        if !watchers.is_empty() || self.is_heard || self.is_logged {
+            self.tell(watchers, db, key, event);
+        }
+    }
+
+    /// Tells those who want to know of a change.
+    #[inline(never)]
+    fn tell(&mut self, watchers: &mut Watchers, db: usize, key: &[u8], event: Event) {
         if !watchers.is_empty() {
             watchers.touch(db, key);
         }

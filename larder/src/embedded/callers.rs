@@ -237,20 +237,33 @@ impl Callers {
         spare.unwrap_or_else(|| Box::new(Caller::new(&self.engine)))
     }
 
+    #[cold]
+    fn make_own(&self) -> &Own {
+        self.own.get_or_default()
+    }
+
     /// Gives a caller back.
     #[inline]
     pub(super) fn put(&self, caller: Box<Caller>) {
         if let Some(before) = self.own.get_or_default().0.replace(Some(caller)) {
-            self.spare.lock().push(before);
+            self.keep(before);
         }
+    }
+
+    #[cold]
+    fn keep(&self, caller: Box<Caller>) {
+        self.spare.lock().push(caller);
     }
 
     /// Lets `work` use a caller for a moment, on whatever database that is. If it panics the caller is gone with it.
     #[inline(always)]
     pub(super) fn with<'s, R>(&'s self, work: impl FnOnce(&'s Engine, &mut Caller) -> R) -> R {
-        let mut caller = self.take_any();
+        let own = self.own.get().unwrap_or_else(|| self.make_own());
+        let mut caller = own.0.take().unwrap_or_else(|| self.take_another());
         let result = work(&self.engine, &mut caller);
-        self.put(caller);
+        if let Some(before) = own.0.replace(Some(caller)) {
+            self.keep(before);
+        }
         result
     }
 }

@@ -18,7 +18,7 @@ use crate::lane::Lane;
 use crate::prefetch::Lookup;
 use crate::registry::{self, Registered};
 use crate::types::string::Digits;
-use larder_resp::OwnedRequest;
+use larder_resp::{OwnedRequest, Request};
 use larder_structures::hash;
 use larder_structures::sync::{Hold, Shards};
 use std::time::Duration;
@@ -63,7 +63,7 @@ impl Larder {
     }
 
     /// The hash of a key, whose bucket is fetched from here on, while the call is prepared.
-    #[inline]
+    #[inline(always)]
     fn foresee(&self, key: &[u8]) -> u64 {
         let hash = hash::of(key);
         self.home.engine.prefetch_bucket(Lookup { db: self.db, key: hash, member: None });
@@ -97,18 +97,19 @@ impl Larder {
         self.home.callers.with(|engine, caller| {
             let lane = &mut caller.lane;
             begin(engine, lane, registered)?;
-            let mut hold = take(&engine.shards);
-            engine.enter(lane, &mut hold)?;
-            let ctx = ReadCtx { planned, ..engine.reader(lane, &hold, self.db, true) };
-            let result = work(&ctx);
-            let notes = ctx.notes;
-            let expired = count_lookups(lane, notes);
-            if !expired.is_empty() {
-                engine.begin_effects(lane);
-                engine.expire(lane, &mut hold, self.db, expired);
-                engine.commit_removals(lane, &mut hold);
-            }
-            drop(hold);
+            let result = {
+                let mut hold = take(&engine.shards);
+                engine.enter(lane, &mut hold)?;
+                let ctx = ReadCtx { planned, ..engine.reader(lane, &hold, self.db, true) };
+                let result = work(&ctx);
+                let notes = ctx.notes;
+                if let Some(seldom) = count_lookups(lane, notes) {
+                    engine.begin_effects(lane);
+                    engine.expire(lane, &mut hold, self.db, seldom.expired);
+                    engine.commit_removals(lane, &mut hold);
+                }
+                result
+            };
             engine.free(&mut lane.effects.garbage);
             engine.after_call(lane)?;
             result
@@ -127,17 +128,24 @@ impl Larder {
         self.home.callers.with(|engine, caller| {
             let lane = &mut caller.lane;
             begin(engine, lane, registered)?;
-            engine.make_room(lane);
-            if registered.command.memory == Memory::Grows && engine.is_short_of_memory() {
-                return Err(Fault::OUT_OF_MEMORY);
+            if engine.is_short_of_memory() {
+                engine.evict(lane);
+                if registered.command.memory == Memory::Grows && engine.is_short_of_memory() {
+                    return Err(Fault::OUT_OF_MEMORY);
+                }
             }
-            let mut hold = engine.shards.one(hash::shard(hash, engine.shard_count()));
-            engine.enter(lane, &mut hold)?;
-            let planned = PlannedKey::new(key, hash);
-            engine.begin_effects(lane);
-            let result = work(&mut WriteCtx { planned, ..engine.writer(lane, &mut hold, self.db) });
-            let request = if lane.effects.is_logged { as_request() } else { OwnedRequest::default() };
-            engine.end_command(lane, hold, self.db, registered, request.as_request());
+            let result = {
+                let mut hold = engine.shards.one(hash::shard(hash, engine.shard_count()));
+                engine.enter(lane, &mut hold)?;
+                let planned = PlannedKey::new(key, hash);
+                engine.begin_effects(lane);
+                let result = work(&mut WriteCtx { planned, ..engine.writer(lane, &mut hold, self.db) });
+                let logged = lane.effects.is_logged.then(as_request);
+                let request = logged.as_ref().map_or(Request::NONE, |logged| logged.as_request());
+                engine.commit_command(lane, &mut hold, self.db, registered, request);
+                result
+            };
+            engine.free(&mut lane.effects.garbage);
             engine.after_call(lane)?;
             result
         })
@@ -170,7 +178,14 @@ impl Larder {
         if !self.is_direct() {
             return bytes(self.ask(request(&[b"GET", key]))?);
         }
-        self.read(self.home.calls.get, key, |ctx| Ok(ctx.string(key)?.map(|string| string.to_vec())))
+        // Beside the result, which is then small.
+        let mut string = Vec::new();
+        let is_there = self.read(self.home.calls.get, key, |ctx| {
+            let Some(found) = ctx.string(key)? else { return Ok(false) };
+            string = found.to_vec();
+            Ok(true)
+        })?;
+        Ok(is_there.then_some(string))
     }
 
     /// GET and PTTL at once: the string under a key, and how long it will live if it expires. Counted as GET.

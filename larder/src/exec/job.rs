@@ -160,7 +160,9 @@ impl Engine {
         self.begin_effects(lane);
         let args = Args::new(request, job.registered.words());
         let outcome = install(&mut self.writer(lane, &mut hold, job.db), args, computed, reply);
-        self.end_command(lane, hold, job.db, job.registered, request);
+        self.commit_command(lane, &mut hold, job.db, job.registered, request);
+        drop(hold);
+        self.free(&mut lane.effects.garbage);
         Some(outcome)
     }
 
@@ -178,7 +180,9 @@ impl Engine {
         let key = PlannedKey::NONE;
         let outcome =
             self.run_held(lane, &mut hold, job.db, job.touches, job.registered, key, request, reply);
-        self.end_command(lane, hold, job.db, job.registered, request);
+        self.commit_command(lane, &mut hold, job.db, job.registered, request);
+        drop(hold);
+        self.free(&mut lane.effects.garbage);
         outcome
     }
 }

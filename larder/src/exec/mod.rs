@@ -24,7 +24,7 @@ use crate::command::{Run, Store, Trait};
 use crate::engine::agree_with;
 use crate::engine::{Engine, ServerCtx, Step};
 use crate::fault::{Fault, Outcome};
-use crate::keyspace::{Notes, PlannedKey, ReadCtx, Shard, Source, WriteCtx};
+use crate::keyspace::{Notes, PlannedKey, ReadCtx, Seldom, Shard, Source, WriteCtx};
 use crate::lane::Lane;
 use crate::prefetch::Lookup;
 use crate::registry::{self, Registered};
@@ -322,19 +322,24 @@ impl Engine {
         reply: &mut ReplyWriter<'_>,
     ) -> Option<Outcome> {
         let index = hash::shard(plan.hash, self.shards.len());
-        let mut hold = self.shards.one(index);
-        if self.shards.is_poisoned() {
-            return Some(Err(Fault::POISONED));
-        }
-        if self.pinned_jobs.load(Ordering::Acquire) > 0 {
-            return None;
-        }
-        agree_with(lane, hold.shard_mut(index));
-        self.begin_effects(lane);
-        let touches = !session.client.no_touch.load(Ordering::Relaxed);
-        let key = plan.key(request);
-        let outcome = self.run_held(lane, &mut hold, session.db, touches, registered, key, request, reply);
-        self.end_command(lane, hold, session.db, registered, request);
+        let outcome = {
+            let mut hold = self.shards.one(index);
+            if self.shards.is_poisoned() {
+                return Some(Err(Fault::POISONED));
+            }
+            if self.pinned_jobs.load(Ordering::Acquire) > 0 {
+                return None;
+            }
+            agree_with(lane, hold.shard_mut(index));
+            self.begin_effects(lane);
+            let touches = !session.client.no_touch.load(Ordering::Relaxed);
+            let key = plan.key(request);
+            let outcome =
+                self.run_held(lane, &mut hold, session.db, touches, registered, key, request, reply);
+            self.commit_command(lane, &mut hold, session.db, registered, request);
+            outcome
+        };
+        self.free(&mut lane.effects.garbage);
         Some(outcome)
     }
 
@@ -380,26 +385,25 @@ impl Engine {
         self.begin_effects(lane);
         let key = PlannedKey::NONE;
         let outcome = self.run_held(lane, &mut hold, session.db, touches, registered, key, request, reply);
-        self.end_command(lane, hold, session.db, registered, request);
+        self.commit_command(lane, &mut hold, session.db, registered, request);
+        drop(hold);
+        self.free(&mut lane.effects.garbage);
         outcome.map(|()| Step::Done)
     }
 
-    /// Commits what a command has caused, lets go of its shards and frees what it left behind. Inlined, so that the hold is
-    /// not moved on its way here.
+    /// Commits what a command has caused, under its locks. When these are released, what it left behind is to be freed.
     #[inline(always)]
-    pub(crate) fn end_command(
+    pub(crate) fn commit_command(
         &self,
         lane: &mut Lane,
-        mut hold: Hold<'_, Shard>,
+        hold: &mut Hold<'_, Shard>,
         db: usize,
         registered: &Registered,
         request: Request<'_>,
     ) {
         let has_written = lane.effects.dirty > 0 && registered.is_write;
         lane.effects.end_step(db, has_written.then_some(request));
-        self.commit(lane, &mut hold);
-        drop(hold);
-        self.free(&mut lane.effects.garbage);
+        self.commit(lane, hold);
     }
 
     /// Takes the shards that a command needs.
@@ -464,8 +468,9 @@ impl Engine {
             Run::Read(handler) => {
                 let ctx = ReadCtx { planned: key, ..self.reader(lane, hold, db, touches) };
                 let outcome = handler(&ctx, args, reply);
-                let expired = count_lookups(lane, ctx.notes);
-                self.expire(lane, hold, db, expired);
+                if let Some(seldom) = count_lookups(lane, ctx.notes) {
+                    self.expire(lane, hold, db, seldom.expired);
+                }
                 outcome
             }
             Run::Write(handler) | Run::Gate(handler, _) => {
@@ -474,16 +479,17 @@ impl Engine {
             Run::Store(Store { compute, install }) => {
                 let ctx = self.reader(lane, hold, db, touches);
                 let computed = compute(&ctx, args);
-                let expired = count_lookups(lane, ctx.notes);
-                self.expire(lane, hold, db, expired);
+                if let Some(seldom) = count_lookups(lane, ctx.notes) {
+                    self.expire(lane, hold, db, seldom.expired);
+                }
                 install(&mut self.writer(lane, hold, db), args, computed?, reply)
             }
             Run::Server(_) | Run::Container => Ok(()),
         }
     }
 
-    /// Deletes keys that a reader found expired; usually there are none.
-    #[inline]
+    /// Deletes keys that a reader found expired.
+    #[cold]
     pub(crate) fn expire(
         &self,
         lane: &mut Lane,
@@ -491,13 +497,6 @@ impl Engine {
         db: usize,
         expired: Vec<Box<[u8]>>,
     ) {
-        if !expired.is_empty() {
-            self.expire_all(lane, hold, db, expired);
-        }
-    }
-
-    #[cold]
-    fn expire_all(&self, lane: &mut Lane, hold: &mut Hold<'_, Shard>, db: usize, expired: Vec<Box<[u8]>>) {
         for key in expired {
             self.writer(lane, hold, db).expire_if_due(hash::of(&key), &key);
         }
@@ -600,12 +599,12 @@ fn is_muted(session: &mut Session) -> bool {
     }
 }
 
-/// Counts the hits and misses of a reader, keeps what its reply has attached, and returns the keys it found expired.
+/// Counts the hits and misses of a reader, keeps what its reply has attached, and returns what else few of them cause.
 #[inline]
-pub(crate) fn count_lookups(lane: &mut Lane, notes: Notes) -> Vec<Box<[u8]>> {
+pub(crate) fn count_lookups(lane: &mut Lane, notes: Notes) -> Option<Box<Seldom>> {
     lane.stats.hits.add(notes.hits.get());
     lane.stats.misses.add(notes.misses.get());
-    let Some(seldom) = notes.seldom.into_inner() else { return Vec::new() };
-    lane.attached.extend(seldom.attached);
-    seldom.expired
+    let mut seldom = notes.seldom.into_inner()?;
+    lane.attached.append(&mut seldom.attached);
+    Some(seldom)
 }

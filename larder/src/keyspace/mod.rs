@@ -20,7 +20,7 @@ pub use write::{Expiry, Guard, Taken, WriteCtx};
 
 pub(crate) use eviction::Meter;
 pub(crate) use key::PlannedKey;
-pub(crate) use read::{Notes, PinnedKey, Source};
+pub(crate) use read::{Notes, PinnedKey, Seldom, Source};
 pub(crate) use shard::{Ledger, Shard, StoredEntry};
 pub(crate) use sweep::Sweep;
 pub(crate) use tidy::Tidying;

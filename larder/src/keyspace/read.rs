@@ -17,7 +17,7 @@ use larder_resp::ReplyWriter;
 use larder_structures::entry::{EntryRef, ValueRef};
 use larder_structures::hash;
 use larder_structures::sync::{Hold, Pin, Pinned, Shared};
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::sync::Arc;
 
 /// Where a reading command finds its keys.
@@ -50,7 +50,7 @@ pub(crate) struct Notes {
     pub(crate) hits: Cell<u64>,
     pub(crate) misses: Cell<u64>,
     /// What few commands cause, so that the others need not make and clear away its lists.
-    pub(crate) seldom: RefCell<Option<Box<Seldom>>>,
+    pub(crate) seldom: Cell<Option<Box<Seldom>>>,
 }
 
 /// What few lookups cause.
@@ -61,14 +61,24 @@ pub(crate) struct Seldom {
 }
 
 impl Notes {
-    #[cold]
+    #[inline]
     fn expired(&self, key: &[u8]) {
-        self.seldom.borrow_mut().get_or_insert_default().expired.push(key.into());
+        self.seldom.set(Some(with_expired(self.seldom.take(), key)));
     }
 
     fn attached(&self, attachment: Attachment) {
-        self.seldom.borrow_mut().get_or_insert_default().attached.push(attachment);
+        let mut seldom = self.seldom.take().unwrap_or_default();
+        seldom.attached.push(attachment);
+        self.seldom.set(Some(seldom));
     }
+}
+
+/// Given no address of the notes, which can stay in registers.
+#[cold]
+fn with_expired(seldom: Option<Box<Seldom>>, key: &[u8]) -> Box<Seldom> {
+    let mut seldom = seldom.unwrap_or_default();
+    seldom.expired.push(key.into());
+    seldom
 }
 
 /// What a reading handler works with.
@@ -119,16 +129,15 @@ impl<'a> ReadCtx<'a> {
             Source::Held(hold) => {
                 let hash = self.planned.hash_of(key);
                 let shard = hold.shard(hash::shard(hash, self.engine.shard_count()));
-                let entry = shard.db(self.physical)?.keys.get_hashed(hash, key)?;
-                let found = Found::new(entry);
-                if found.expires_at_ms.is_some_and(|at_ms| at_ms <= self.now_ms) {
+                let facts = shard.db(self.physical)?.keys.look(hash, |entry| entry.facts_of(key))?;
+                if facts.expires_at_ms().is_some_and(|at_ms| at_ms <= self.now_ms) {
                     self.notes.expired(key);
                     return None;
                 }
                 if let Some(clock) = clock {
-                    entry.set_clock(self.engine.touched(found.clock, clock));
+                    facts.set_clock(self.engine.touched(facts.clock(), clock));
                 }
-                Some(found)
+                Some(Found::of(&facts))
             }
             Source::Pinned(keys) => look_in_pinned(keys, key),
         }
@@ -202,7 +211,7 @@ fn look_in_pinned<'k>(keys: &'k [PinnedKey], key: &[u8]) -> Option<Found<'k>> {
         PinnedValue::Integer(number) => View::String(StringRef::Integer(*number)),
     };
     let expires_at_ms = pinned.expires_at_ms;
-    Some(Found { view, expires_at_ms, clock: 0, is_raw: false, entry_memory: 0, body: None })
+    Some(Found { view, expires_at_ms, clock: 0, is_raw: false, entry_size: 0, body: None })
 }
 
 impl PinnedKey {

@@ -89,18 +89,22 @@ impl Shard {
         if physical == 0 { Some(&mut self.first) } else { self.others.get_mut(physical - 1)?.as_deref_mut() }
     }
 
-    #[inline]
+    #[inline(always)]
     fn db_and_rest(&mut self, physical: usize) -> (&mut Db, &mut Watchers, &mut i64) {
-        if physical == 0 {
-            return (&mut self.first, &mut self.watchers, &mut self.unreported);
-        }
-        if self.others.len() < physical {
-            self.others.resize_with(physical, || None);
-        }
-        let percent = self.grow_at_percent;
-        let db = self.others[physical - 1]
-            .get_or_insert_with(|| Box::new(Db { keys: Table::with_load(percent), ..Db::default() }));
+        let db = match physical {
+            0 => &mut self.first,
+            _ => Self::other(&mut self.others, physical, self.grow_at_percent),
+        };
         (db, &mut self.watchers, &mut self.unreported)
+    }
+
+    #[cold]
+    fn other(others: &mut Vec<Option<Box<Db>>>, physical: usize, percent: u8) -> &mut Db {
+        if others.len() < physical {
+            others.resize_with(physical, || None);
+        }
+        others[physical - 1]
+            .get_or_insert_with(|| Box::new(Db { keys: Table::with_load(percent), ..Db::default() }))
     }
 
     /// The keys of a database, made if need be, and what guards need beside them.

@@ -4,7 +4,8 @@ use super::shard::StoredEntry;
 use crate::fault::Fault;
 use crate::types::string::StringRef;
 use crate::types::{Body, BodyRef, Collection, Packed, Type};
-use larder_structures::entry::{EntryRef, ValueRef};
+use larder_structures::entry::{EntryRef, Facts, ValueRef};
+use larder_structures::slab;
 use larder_structures::sync::{Pinned, Shared};
 use larder_structures::table::Element;
 use std::sync::Arc;
@@ -33,17 +34,20 @@ pub struct Found<'a> {
     pub clock: u32,
     /// Whether its string was last written piecewise (APPEND, SETRANGE), which makes a short one `raw`.
     pub is_raw: bool,
-    /// Bytes of the entry without its body.
-    pub(super) entry_memory: usize,
+    /// Bytes of the entry without its body, not rounded as memory is; zero if there is no entry.
+    pub(super) entry_size: usize,
     pub(super) body: Option<&'a Shared<Body>>,
 }
 
 impl<'a> Found<'a> {
+    pub(crate) fn new(entry: EntryRef<'a, Pinned<Body>>) -> Found<'a> {
+        Self::of(&entry.facts())
+    }
+
     /// Inlined, so that whoever asks for the value alone does not read the rest.
     #[inline(always)]
-    pub(crate) fn new(entry: EntryRef<'a, Pinned<Body>>) -> Found<'a> {
-        let facts = entry.facts();
-        let (view, body) = match facts.value {
+    pub(crate) fn of(facts: &Facts<'a, Pinned<Body>>) -> Found<'a> {
+        let (view, body) = match facts.value() {
             ValueRef::Bytes(bytes) => (View::String(StringRef::Bytes(bytes)), None),
             ValueRef::Integer(number) => (View::String(StringRef::Integer(number)), None),
             ValueRef::Packed(tag, bytes) => (View::Body(Packed::new(tag, bytes).into()), None),
@@ -51,10 +55,10 @@ impl<'a> Found<'a> {
         };
         Found {
             view,
-            expires_at_ms: facts.expires_at_ms,
-            clock: facts.clock,
-            is_raw: facts.is_marked,
-            entry_memory: facts.memory,
+            expires_at_ms: facts.expires_at_ms(),
+            clock: facts.clock(),
+            is_raw: facts.is_marked(),
+            entry_size: facts.size(),
             body,
         }
     }
@@ -70,7 +74,8 @@ impl<'a> Found<'a> {
 
     /// Bytes of the entry and its value.
     pub fn memory(&self) -> usize {
-        self.entry_memory + self.body.map_or(0, |body| body.memory())
+        let entry = if self.entry_size > 0 { slab::rounded(self.entry_size) } else { 0 };
+        entry + self.body.map_or(0, |body| body.memory())
     }
 
     /// The value's type.

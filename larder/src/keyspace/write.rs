@@ -228,7 +228,7 @@ impl<'c, 'h> WriteCtx<'c, 'h> {
         let body_memory = |entry: &StoredEntry| shared_of(entry.as_ref()).map_or(0, |body| body.memory());
         if let Some(mut slot) = keys.slot(hash, key) {
             engine.keep_if_old(&mut slot, index, self.physical);
-            let old = slot.get();
+            let old = slot.get().facts();
             let at_ms = match expiry {
                 Expiry::Keep => old.expires_at_ms(),
                 Expiry::Never => None,

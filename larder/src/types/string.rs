@@ -56,7 +56,10 @@ impl<'a> StringRef<'a> {
 
     /// A copy of its bytes.
     pub fn to_vec(self) -> Vec<u8> {
-        self.bytes(&mut Digits::new()).to_vec()
+        match self {
+            StringRef::Bytes(bytes) => bytes.to_vec(),
+            StringRef::Integer(_) => self.bytes(&mut Digits::new()).to_vec(),
+        }
     }
 
     /// The decimal it is, if it is one.

@@ -211,8 +211,9 @@ impl Engine {
         !self.is_short_of_memory() || self.evict(lane)
     }
 
+    /// [`Engine::make_room`] once memory is short.
     #[cold]
-    fn evict(&self, lane: &mut Lane) -> bool {
+    pub(crate) fn evict(&self, lane: &mut Lane) -> bool {
         if self.pause.is_on(lane.now_ms()) || self.is_poisoned() || self.is_loading() {
             return true;
         }

@@ -371,11 +371,17 @@ impl Engine {
 
     /// What has to be known of the log when nobody sends replies in turns: called after a call from within the process
     /// that may have written something.
+    #[inline]
     pub(crate) fn after_call(&self, lane: &mut Lane) -> Result<(), Fault> {
         if !self.log.is_read() {
             lane.seen = 0;
             return Ok(());
         }
+        self.after_logged_call(lane)
+    }
+
+    #[cold]
+    fn after_logged_call(&self, lane: &mut Lane) -> Result<(), Fault> {
         self.hold_back_writers();
         match self.wait_of(lane) {
             None => Ok(()),
