@@ -24,6 +24,19 @@ pub fn prefetch<T>(address: *const T) {
     let _not_fetched = address;
 }
 
+/// [`prefetch`] for who will soon write there: the line comes with the right to, instead of that being asked for once more
+/// when it is written and another processor has had it last.
+#[inline]
+pub fn prefetch_to_write<T>(address: *const T) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: as above. Processors that do not know the instruction take it for none (that is how it was introduced).
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    prefetch(address);
+}
+
 /// Maps `size` bytes of zeroed memory that begin on a multiple of `align`, a power of two. Nothing of it takes memory
 /// before it is touched. `None` when the system has no more.
 #[cfg(all(target_os = "linux", not(miri)))]
@@ -113,11 +126,37 @@ pub fn give_way_to_all() {
     background(19, Duration::from_millis(8));
 }
 
+/// For a thread that answers others: it asks for turns of half a millisecond instead of some three, so that it comes to its
+/// turn sooner: after it was woken, and after it has let others run. Does nothing where whoever started the process has
+/// chosen a policy of scheduling.
+#[cfg(all(target_os = "linux", not(miri)))]
+pub fn take_short_turns() {
+    // SAFETY: the call reads and changes nothing but what it returns; 0 is the calling thread.
+    let policy = unsafe { libc::sched_getscheduler(0) };
+    if policy == libc::SCHED_OTHER {
+        // SAFETY: as above.
+        let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+        schedule(policy, nice, Duration::from_micros(500));
+    }
+}
+
+/// For a thread that answers others. The system is only asked on Linux.
+#[cfg(any(not(target_os = "linux"), miri))]
+pub fn take_short_turns() {}
+
+fn background(nice: i32, turn: Duration) {
+    #[cfg(all(target_os = "linux", not(miri)))]
+    schedule(libc::SCHED_BATCH, nice, turn);
+    #[cfg(any(not(target_os = "linux"), miri))]
+    let _not_asked = (nice, turn);
+}
+
 /// Enough that others come first, and that a thread still gets a tenth of a busy processor.
 const NICE: i32 = 10;
 
+/// Sets how the system schedules the calling thread. `turn` is heeded by Linux 6.12 and later.
 #[cfg(all(target_os = "linux", not(miri)))]
-fn background(nice: i32, turn: Duration) {
+fn schedule(policy: i32, nice: i32, turn: Duration) {
     /// The system's `struct sched_attr` as of its first version.
     #[repr(C)]
     #[derive(Default)]
@@ -133,7 +172,7 @@ fn background(nice: i32, turn: Duration) {
     }
     let attributes = Attributes {
         size: size_of::<Attributes>() as u32,
-        policy: libc::SCHED_BATCH as u32,
+        policy: policy as u32,
         nice,
         runtime_ns: turn.as_nanos() as u64,
         ..Attributes::default()
@@ -141,9 +180,6 @@ fn background(nice: i32, turn: Duration) {
     // SAFETY: the call reads the structure, whose size it is told, and changes the calling thread's scheduling only.
     let _stays_as_it_is = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
 }
-
-#[cfg(any(not(target_os = "linux"), miri))]
-fn background(_nice: i32, _turn: Duration) {}
 
 /// Gives back the memory under whole pages of a mapping; they read as zeroes afterwards, and take memory again once
 /// they are written to. May do nothing but clear them.

@@ -73,7 +73,7 @@ pub use commands::cache::CacheEntry;
 pub use embedded::{Connection, Larder, SetOptions, Ttl, WithTtl};
 pub use engine::{Engine, Options};
 pub use exec::{Job, Plan};
-pub use larder_structures::sys::give_way;
+pub use larder_structures::sys::{give_way, take_short_turns};
 pub use prefetch::Lookup;
 pub use session::Session;
 

@@ -42,6 +42,9 @@ impl Engine {
     /// Fetches what lookups will need ([`crate::Plan::lookup`]). Useful for two to about thirty of them; a shard that is
     /// busy is passed over, and so is a key that the lookup before is about.
     pub fn prefetch(&self, lookups: impl Iterator<Item = Lookup> + Clone) {
+        for lookup in lookups.clone() {
+            self.shards.prefetch(hash::shard(lookup.key, self.shards.len()));
+        }
         let mut has_members = false;
         let mut last = None;
         for lookup in lookups.clone() {

@@ -35,7 +35,7 @@ use super::raw::{
     AtomicBool, AtomicU32, AtomicUsize, Mutex, MutexGuard, Ordering, RawLock, UnsafeCell, exclusive, lock,
     shared,
 };
-use crate::sys::prefetch;
+use crate::sys::{prefetch, prefetch_to_write};
 use smallvec::SmallVec;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
@@ -132,7 +132,7 @@ impl<T> Shards<T> {
     #[inline]
     pub fn prefetch(&self, index: usize) {
         let start: *const Guarded<T> = self.cells.as_ptr().wrapping_add(index);
-        prefetch(start);
+        prefetch_to_write(start);
         prefetch(start.cast::<u8>().wrapping_add(64));
     }
 
