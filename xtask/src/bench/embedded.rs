@@ -7,7 +7,7 @@ use super::{Plan, Section, built};
 use crate::run::exists;
 
 /// Runs a program and returns what it writes to both of its outputs.
-fn output(program: &str, args: &[&str]) -> Result<String, String> {
+pub(super) fn output(program: &str, args: &[&str]) -> Result<String, String> {
     let output =
         Command::new(program).args(args).output().map_err(|e| format!("cannot start {program}: {e}"))?;
     let text =

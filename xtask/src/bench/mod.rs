@@ -109,7 +109,9 @@ pub(crate) const BENCHES: &[Bench] = &[
                 growth-inside is the longest hold of a lock in the second growth, growth-fresh-inside in the first; \
                 medians of the rounds, and the worst. growth-machine is how long a bare loop stood still on the same \
                 processor, in milliseconds, which touched as much fresh memory in the same time while the other \
-                processor was busy.",
+                processor was busy. All of these are by the clock on the wall, so what the machine takes of a program is in \
+                them. growth-step is what a SET of the embedded engine takes of its thread's own processor time, the longest \
+                of the same runs (-fresh of the first growth).",
         run: stalls::growth,
     },
     Bench {

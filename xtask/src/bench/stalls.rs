@@ -4,6 +4,7 @@
 //! without the event, since the machine itself stands still at times. From inside: the longest time the server says
 //! that it has held a gate or the lock of a shard.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -13,7 +14,8 @@ use testkit::pace::{Latencies, Pace, ask};
 use testkit::{Options, Server};
 
 use super::cost::pin_server;
-use super::{Plan, Section, both, info, larder, median, processors};
+use super::embedded::output;
+use super::{Plan, Section, Size, both, built, info, larder, median, processors};
 use crate::load::{beside_unions, fill_big, pin, stream, unpin};
 
 const MS: f64 = 1000.0;
@@ -108,7 +110,8 @@ fn growth_apart(plan: &Plan) -> Result<Section, String> {
     grow(&redis, "redis-server", keys, &mut section)?;
     drop(redis);
     let mut growths = Vec::new();
-    for _ in 0..plan.rounds {
+    // What they say is only told, and a round takes a minute.
+    for _ in 0..plan.rounds.min(3) {
         let server = larder(&["--io-threads", "1"])?;
         growths.push(grow(&server, "Larder", keys, &mut section)?);
     }
@@ -122,7 +125,30 @@ fn growth_apart(plan: &Plan) -> Result<Section, String> {
     if let Some(last) = growths.last() {
         section.judge("stall/growth-machine", ms(longest_stop_of_a_bare_loop(last.bytes, last.took)));
     }
+    if plan.size != Size::Slice {
+        steps(plan, keys, &mut section)?;
+    }
     Ok(section)
+}
+
+/// The longest call of the engine while its table grows, in the processor time of the thread that makes it.
+fn steps(plan: &Plan, keys: usize, section: &mut Section) -> Result<(), String> {
+    let program = built("larder", "growth")?;
+    let mut longest: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for line in output(&program, &[&keys.to_string(), &plan.rounds.to_string()])?.lines() {
+        if let [run, own_us, ..] = line.split(' ').collect::<Vec<_>>()[..]
+            && let Ok(own_us) = own_us.parse::<f64>()
+        {
+            longest.entry(run.to_owned()).or_default().push(own_us / MS);
+        }
+    }
+    let of = |run: &str| longest.get(run).cloned().unwrap_or_default();
+    section.judge("stall/growth-step", median(of("again")));
+    section.judge("stall/growth-step-worst", of("again").into_iter().fold(f64::NAN, f64::max));
+    section.judge("stall/growth-step-fresh", median(of("fresh")));
+    section.judge("stall/growth-step-fresh-worst", of("fresh").into_iter().fold(f64::NAN, f64::max));
+    section.judge("stall/growth-step-control", median(of("control")));
+    Ok(())
 }
 
 /// How a server stood still while its table grew. Times are in milliseconds.
