@@ -111,7 +111,8 @@ pub(crate) const BENCHES: &[Bench] = &[
                 processor, in milliseconds, which touched as much fresh memory in the same time while the other \
                 processor was busy. All of these are by the clock on the wall, so what the machine takes of a program is in \
                 them. growth-step is what a SET of the embedded engine takes of its thread's own processor time, the longest \
-                of the same runs (-fresh of the first growth).",
+                of the same runs (-fresh of the first growth), the median of the rounds, the worst, and that in which the \
+                machine took least: a virtual machine's host, when it has to find memory, takes its time out of that too.",
         run: stalls::growth,
     },
     Bench {

@@ -47,9 +47,13 @@ const TARGETS: &[(&str, Target)] = &[
     ("churn/walk", AtMost(0.02)),
     ("stall/growth-step", AtMost(1.0)),
     ("stall/growth-step-worst", Told),
+    ("stall/growth-step-least", Told),
     ("stall/growth-step-fresh", AtMost(1.0)),
     ("stall/growth-step-fresh-worst", Told),
+    ("stall/growth-step-fresh-least", Told),
     ("stall/growth-step-control", Told),
+    ("stall/growth-step-control-worst", Told),
+    ("stall/growth-step-control-least", Told),
     // By the clock on the wall the machine stops everybody for longer than that.
     ("stall/growth-inside", Told),
     ("stall/growth-inside-worst", Told),
