@@ -60,7 +60,7 @@ pub(crate) struct EventLoop {
     pool: Pool,
     windows: Windows,
     gathering: Gathering,
-    /// Commands that the lane had executed when the last turn began.
+    /// Commands that the lane had executed when the loop last had nothing more to do.
     executed_before: u64,
     listeners: Vec<Listening>,
     /// Connections with something to do in the next turn.

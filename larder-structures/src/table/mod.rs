@@ -266,12 +266,8 @@ impl<E: Element> Table<E> {
     #[inline(always)]
     pub fn look<'t, R>(&'t self, hash: u64, mut look: impl FnMut(E::Ref<'t>) -> Option<R>) -> Option<R> {
         let mut found = None;
-        self.table_of(hash).find(hash, |address| {
-            if E::SPANS_LINES {
-                prefetch_rest(address.as_ptr());
-            }
-            // SAFETY: addresses in slots are those of elements that this table owns, and it is borrowed for `'t`.
-            found = look(unsafe { E::borrow(address) });
+        self.find_by(hash, |element| {
+            found = look(element);
             found.is_some()
         })?;
         found
@@ -416,12 +412,18 @@ impl<E: Element> Table<E> {
 
     #[inline]
     fn find(&self, hash: u64, key: &[u8]) -> Option<Place> {
+        self.find_by(hash, |element| same(E::key(element), key))
+    }
+
+    /// Where the element of a hash is that `is_it` knows as the right one.
+    #[inline(always)]
+    fn find_by<'t>(&'t self, hash: u64, mut is_it: impl FnMut(E::Ref<'t>) -> bool) -> Option<Place> {
         self.table_of(hash).find(hash, |address| {
             if E::SPANS_LINES {
                 prefetch_rest(address.as_ptr());
             }
-            // SAFETY: addresses in slots are those of elements that this table owns.
-            same(E::key(unsafe { E::borrow(address) }), key)
+            // SAFETY: addresses in slots are those of elements that this table owns, and it is borrowed for `'t`.
+            is_it(unsafe { E::borrow(address) })
         })
     }
 
